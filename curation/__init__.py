@@ -1,0 +1,3 @@
+import torchvision_shim
+
+torchvision_shim.install()

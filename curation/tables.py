@@ -1,0 +1,282 @@
+"""Tables of records in a workspace: Parquet part files, written aside and renamed, never edited.
+
+    <workspace>/<table>/<stem>.parquet        a part; it exists whole or not at all
+    <workspace>/<table>/_aside/<stem>.parquet a part being written; swept when the next run starts
+
+A workspace is a folder or an object-store prefix (`s3://bucket/prefix`): everything goes through `pyarrow.fs`.
+Every table has one writer. Where a job writes several tables, parts that belong together share their stem and the
+completion table's part is renamed last, so a part without its completion twin is known to be unfinished (`sweep`).
+Readers drop repeated keys, so the same content written twice (one video under two names) is read once.
+"""
+
+import dataclasses
+import types
+import typing
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from pyarrow import fs as pafs
+
+from curation.records import (
+    Annotation,
+    Caption,
+    Clip,
+    Failure,
+    Score,
+    Shard,
+    ShardMember,
+    Source,
+    Verdict,
+    Video,
+)
+
+ASIDE = "_aside"
+
+
+@dataclass(frozen=True)
+class TableSpec:
+    """A table's record type and the columns that make a row unique."""
+
+    record: type
+    key: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class PushedTask:
+    """A clip that lies in Label Studio as a task, and why it was sent."""
+
+    clip_id: str
+    project: str
+    draft_version: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class HumanVerdict:
+    """What people decided about a clip, resolved from their annotations by a pure function."""
+
+    clip_id: str
+    decision: str
+    reason: str
+    num_answers: int
+    simulated: bool
+    by: str  # the annotators, comma separated
+    rule: str
+
+
+@dataclass(frozen=True)
+class TrainRead:
+    """That a training stage read a clip, how often and between which steps."""
+
+    run_id: str
+    stage: str
+    clip_id: str
+    times: int
+    first_step: int
+    last_step: int
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A generated video and everything needed to make it again."""
+
+    sample_id: str
+    uri: str
+    prompt: str
+    seed: int
+    settings: str
+    checkpoint: str
+
+
+TABLES: dict[str, TableSpec] = {
+    "sources": TableSpec(Source, ("input_id", "splitter")),
+    "videos": TableSpec(Video, ("video_id",)),
+    "clips": TableSpec(Clip, ("clip_id",)),
+    "scores": TableSpec(Score, ("clip_id", "scorer", "version")),
+    "gate_verdicts": TableSpec(Verdict, ("clip_id", "stage", "rules_digest")),
+    "tasks": TableSpec(PushedTask, ("clip_id", "project")),
+    "annotations": TableSpec(Annotation, ("annotation_key",)),
+    "human_verdicts": TableSpec(HumanVerdict, ("clip_id", "rule")),
+    "captions": TableSpec(Caption, ("clip_id", "by", "version")),
+    "shards": TableSpec(Shard, ("shard_id",)),
+    "shard_members": TableSpec(ShardMember, ("clip_id", "stage", "shard_id")),
+    "train_reads": TableSpec(TrainRead, ("run_id", "stage", "clip_id")),
+    "samples": TableSpec(Sample, ("sample_id",)),
+    "failures": TableSpec(Failure, ("job", "job_digest", "input_id")),
+}
+
+_ARROW_TYPES: dict[type, pa.DataType] = {
+    str: pa.string(),
+    int: pa.int64(),
+    float: pa.float64(),
+    bool: pa.bool_(),
+}
+
+
+def schema_of(record: type) -> pa.Schema:
+    """Arrow schema of a record class: one column per field, nullable where the field admits None."""
+    hints = typing.get_type_hints(record)
+    columns = []
+    for column in dataclasses.fields(record):
+        hint, nullable = hints[column.name], False
+        if isinstance(hint, types.UnionType):
+            (hint,) = (part for part in typing.get_args(hint) if part is not types.NoneType)
+            nullable = True
+        if issubclass(hint, StrEnum):
+            hint = str
+        columns.append(pa.field(column.name, _ARROW_TYPES[hint], nullable))
+    return pa.schema(columns)
+
+
+class Workspace:
+    """A folder or object-store prefix that holds everything one project of footage became.
+
+    Args:
+        uri: a local path, or a URI that `pyarrow.fs` understands (`s3://bucket/prefix`).
+    """
+
+    def __init__(self, uri: str) -> None:
+        self.uri = uri if "://" in uri else str(Path(uri).resolve())
+        if "://" in uri:
+            self.fs, root = pafs.FileSystem.from_uri(uri)
+            self.root = root.rstrip("/")
+        else:
+            self.fs, self.root = pafs.LocalFileSystem(), self.uri
+
+    @property
+    def is_local(self) -> bool:
+        return isinstance(self.fs, pafs.LocalFileSystem)
+
+    def path(self, *parts: str) -> str:
+        """Path of something in the workspace, as `self.fs` wants it."""
+        return "/".join((self.root, *parts))
+
+    def local_path(self, *parts: str) -> Path:
+        """Path of something in a local workspace.
+
+        Raises:
+            ValueError: the workspace is not a local folder.
+        """
+        if not self.is_local:
+            raise ValueError(f"workspace {self.uri} is not a local folder; this step needs one")
+        return Path(self.path(*parts))
+
+    def exists(self, *parts: str) -> bool:
+        return self.fs.get_file_info(self.path(*parts)).type != pafs.FileType.NotFound
+
+    def read_bytes(self, *parts: str) -> bytes:
+        with self.fs.open_input_stream(self.path(*parts)) as stream:
+            return stream.read()
+
+    def write_bytes(self, data: bytes, *parts: str) -> None:
+        """Write a file so that it exists whole or not at all."""
+        target = self.path(*parts)
+        folder = target.rsplit("/", 1)[0]
+        self.fs.create_dir(folder, recursive=True)
+        aside = f"{folder}/.aside-{target.rsplit('/', 1)[1]}" if self.is_local else target
+        with self.fs.open_output_stream(aside) as stream:
+            stream.write(data)
+        if aside != target:
+            self.fs.move(aside, target)
+
+    def table(self, name: str) -> "Table":
+        return Table(self, name)
+
+
+class Table:
+    """One table of a workspace. See `TABLES` for the names; anything else is a KeyError that lists them."""
+
+    def __init__(self, workspace: Workspace, name: str) -> None:
+        if name not in TABLES:
+            raise KeyError(f"no table {name!r}; the tables are {', '.join(sorted(TABLES))}")
+        self.workspace, self.name = workspace, name
+        self.spec = TABLES[name]
+        self.schema = schema_of(self.spec.record)
+
+    def stems(self) -> set[str]:
+        """Names of the parts that are there, without `.parquet`."""
+        selector = pafs.FileSelector(self.workspace.path(self.name), allow_not_found=True)
+        infos = self.workspace.fs.get_file_info(selector)
+        return {info.base_name.removesuffix(".parquet") for info in infos if info.base_name.endswith(".parquet")}
+
+    def read(self, columns: Sequence[str] | None = None) -> pa.Table:
+        """All rows, repeated keys dropped (the first in part order stays), ordered by key."""
+        wanted = list(self.schema.names if columns is None else columns)
+        needed = list(dict.fromkeys([*wanted, *self.spec.key]))
+        parts = [
+            pq.read_table(self.workspace.path(self.name, f"{stem}.parquet"), needed, filesystem=self.workspace.fs)
+            for stem in sorted(self.stems())
+        ]
+        schema = pa.schema([self.schema.field(name) for name in needed])
+        rows = pa.concat_tables([schema.empty_table(), *(part.cast(schema) for part in parts)])
+        return _drop_repeats(rows, self.spec.key).select(wanted)
+
+    def records(self) -> list[Any]:
+        """All rows as records."""
+        return [self.spec.record(**row) for row in self.read().to_pylist()]
+
+    def keys(self, *columns: str) -> set[tuple[Any, ...]]:
+        """Distinct values of the given columns (the key by default)."""
+        names = columns or self.spec.key
+        rows = self.read(names)
+        return set(zip(*(rows.column(name).to_pylist() for name in names), strict=True))
+
+    def rows_of(self, records: Iterable[Any]) -> pa.Table:
+        """Records as an Arrow table of this schema; a field of the wrong type is an ArrowInvalid or ArrowTypeError."""
+        return pa.Table.from_pylist([dataclasses.asdict(record) for record in records], schema=self.schema)
+
+    def append(self, stem: str, records: Iterable[Any]) -> int:
+        """Write one part under `stem`, replacing a part of that stem; an empty part is not written. Returns rows."""
+        rows = self.rows_of(records)
+        if rows.num_rows:
+            sink = pa.BufferOutputStream()
+            pq.write_table(rows, sink, compression="zstd")
+            self._rename_into_place(stem, sink.getvalue())
+        return rows.num_rows
+
+    def _rename_into_place(self, stem: str, data: pa.Buffer) -> None:
+        workspace, target = self.workspace, self.workspace.path(self.name, f"{stem}.parquet")
+        if not workspace.is_local:  # an object appears when its upload completes, so it needs no rename
+            with workspace.fs.open_output_stream(target) as stream:
+                stream.write(data)
+            return
+        aside = workspace.path(self.name, ASIDE, f"{stem}.parquet")
+        workspace.fs.create_dir(workspace.path(self.name, ASIDE), recursive=True)
+        with workspace.fs.open_output_stream(aside) as stream:
+            stream.write(data)
+        workspace.fs.move(aside, target)
+
+    def remove(self, stem: str) -> None:
+        self.workspace.fs.delete_file(self.workspace.path(self.name, f"{stem}.parquet"))
+
+
+def sweep(completion: Table, dependents: Iterable[Table]) -> list[str]:
+    """Remove what an interrupted writer left: parts aside, and dependents' parts without their completion twin.
+
+    Only for tables with a single writer, before that writer starts. Returns the removed stems.
+    """
+    finished = completion.stems()
+    removed = []
+    for table in (completion, *dependents):
+        aside = table.workspace.path(table.name, ASIDE)
+        if table.workspace.fs.get_file_info(aside).type == pafs.FileType.Directory:
+            table.workspace.fs.delete_dir(aside)
+        for stem in sorted(table.stems() - finished) if table.name != completion.name else ():
+            table.remove(stem)
+            removed.append(f"{table.name}/{stem}")
+    return removed
+
+
+def _drop_repeats(rows: pa.Table, key: Sequence[str]) -> pa.Table:
+    if rows.num_rows == 0:
+        return rows
+    numbered = rows.append_column("_row", pa.array(range(rows.num_rows), pa.int64()))
+    firsts = numbered.group_by(list(key)).aggregate([("_row", "min")])
+    order = firsts.sort_by([(name, "ascending") for name in key]).column("_row_min")
+    return rows.take(pc.cast(order, pa.int64()))
