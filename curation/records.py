@@ -15,6 +15,11 @@ from enum import StrEnum
 from fractions import Fraction
 from typing import Any
 
+
+class UserError(ValueError):
+    """Something the user gave or left out; the message says what was given, what was expected and what to change."""
+
+
 ID_HEX = 20  # 80 bits: a chance of one collision in 10^12 among a million clips
 
 

@@ -18,8 +18,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow import fs as pafs
 
@@ -210,7 +210,12 @@ class Table:
         wanted = list(self.schema.names if columns is None else columns)
         needed = list(dict.fromkeys([*wanted, *self.spec.key]))
         parts = [
-            pq.read_table(self.workspace.path(self.name, f"{stem}.parquet"), needed, filesystem=self.workspace.fs)
+            pq.read_table(
+                self.workspace.path(self.name, f"{stem}.parquet"),
+                columns=needed,
+                filesystem=self.workspace.fs,
+                partitioning=None,
+            )
             for stem in sorted(self.stems())
         ]
         schema = pa.schema([self.schema.field(name) for name in needed])
@@ -276,7 +281,7 @@ def sweep(completion: Table, dependents: Iterable[Table]) -> list[str]:
 def _drop_repeats(rows: pa.Table, key: Sequence[str]) -> pa.Table:
     if rows.num_rows == 0:
         return rows
-    numbered = rows.append_column("_row", pa.array(range(rows.num_rows), pa.int64()))
+    numbered = rows.append_column("_row", pa.array(np.arange(rows.num_rows)))
     firsts = numbered.group_by(list(key)).aggregate([("_row", "min")])
     order = firsts.sort_by([(name, "ascending") for name in key]).column("_row_min")
-    return rows.take(pc.cast(order, pa.int64()))
+    return rows.take(order)
