@@ -1,0 +1,98 @@
+"""WebDataset shards: written once, the same bytes from the same members, read back with their digest checked.
+
+    shards/<stage>/<shard_id>.tar      <clip_id>.mp4, <clip_id>.json, <clip_id>.mp4, ...
+    shards/<stage>/current.json        which shards the last `pack` of this stage consists of
+
+A shard's id is the content id of what was planned into it, so packing again after people changed their minds writes new
+shards beside the old ones and moves the pointer; what an earlier training run read stays readable.
+This is the only file that imports webdataset.
+"""
+
+import hashlib
+import io
+import json
+import tarfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import webdataset as wds
+
+from curation.records import Shard, ShardMember
+from curation.tables import Workspace
+
+VIDEO, META = "mp4", "json"
+CURRENT = "current.json"
+
+
+@dataclass(frozen=True)
+class ShardItem:
+    """One member of a shard: the encoded video and its JSON facts (caption, scores, source span)."""
+
+    clip_id: str
+    video: bytes
+    meta: dict[str, Any]
+
+
+def shard_path(stage: str, shard_id: str) -> tuple[str, str, str]:
+    return "shards", stage, f"{shard_id}.tar"
+
+
+def write_shard(
+    workspace: Workspace, stage: str, shard_id: str, bucket: str, items: Sequence[ShardItem]
+) -> tuple[Shard, list[ShardMember]]:
+    """Write one tar, whole or not at all; returns its record and one record per member.
+
+    Owner, group, mode and time are constants, so equal items give equal bytes.
+    """
+    sink = io.BytesIO()
+    with wds.TarWriter(sink, encoder=False, mtime=0, user="dailies", group="dailies", mode=0o444) as tar:
+        for item in items:
+            meta = json.dumps(item.meta, sort_keys=True, ensure_ascii=False).encode()
+            tar.write({"__key__": item.clip_id, VIDEO: item.video, META: meta})
+    data = sink.getvalue()
+    path = shard_path(stage, shard_id)
+    workspace.write_bytes(data, *path)
+    shard = Shard(shard_id, stage, "/".join(path), len(items), len(data), hashlib.sha256(data).hexdigest(), bucket)
+    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+        headers = [member.offset for member in tar.getmembers()]
+    members = []
+    for index, (item, offset) in enumerate(zip(items, headers[::2], strict=True)):  # two files per member
+        caption_by, kept_by = str(item.meta["caption_by"]), str(item.meta["kept_by"])
+        members.append(ShardMember(item.clip_id, stage, shard_id, index, offset, caption_by, kept_by))
+    return shard, members
+
+
+def read_shard(workspace: Workspace, shard: Shard) -> Iterator[ShardItem]:
+    """The members of a shard in order; only mp4 and json members are ever looked at, nothing is unpickled.
+
+    Raises:
+        ValueError: the file's sha256 is not the index's, or a member has no video or no facts.
+    """
+    data = workspace.read_bytes(shard.uri)
+    found = hashlib.sha256(data).hexdigest()
+    if found != shard.sha256:
+        raise ValueError(
+            f"shard {shard.uri} is damaged: the index says sha256 {shard.sha256}, the file has {found}; "
+            f"remove its rows or run `dailies pack` into a fresh workspace"
+        )
+    files = wds.tariterators.tar_file_expander([{"stream": io.BytesIO(data), "url": shard.uri}])
+    for sample in wds.tariterators.group_by_keys(files):
+        if VIDEO not in sample or META not in sample:
+            raise ValueError(f"shard {shard.uri}: {sample['__key__']} needs .{VIDEO} and .{META}, has {sorted(sample)}")
+        yield ShardItem(sample["__key__"], sample[VIDEO], json.loads(sample[META]))
+
+
+def point_to(workspace: Workspace, stage: str, shard_ids: Sequence[str]) -> None:
+    """Make these shards the stage's current ones."""
+    text = json.dumps({"stage": stage, "shard_ids": list(shard_ids)}, indent=1)
+    workspace.write_bytes(text.encode(), "shards", stage, CURRENT)
+
+
+def current_shards(workspace: Workspace, stage: str) -> list[Shard]:
+    """The shards of the last `pack` of a stage, in order; empty if it was never packed."""
+    if not workspace.exists("shards", stage, CURRENT):
+        return []
+    shard_ids = json.loads(workspace.read_bytes("shards", stage, CURRENT))["shard_ids"]
+    by_id = {shard.shard_id: shard for shard in workspace.table("shards").records()}
+    return [by_id[shard_id] for shard_id in shard_ids]
