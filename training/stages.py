@@ -1,7 +1,7 @@
 """The curriculum as data: what a training run is, and what each of its stages reads, trains and measures.
 
-A stage is one row of `[[train.stages]]` in a recipe; the loop, the data reader and the objectives read it and know no stage
-by name. HunyuanVideo's curriculum (report sections 4.1 and 4.5) in this form:
+A stage is one row of `[[train.stages]]` in a recipe; the loop, the data reader and the objectives read it and know no
+stage by name. HunyuanVideo's curriculum (report sections 4.1 and 4.5) in this form:
 
     vae -> image_256 -> mixed_scale -> video_short -> sft
 
@@ -17,8 +17,10 @@ from pydantic import BaseModel, Field, model_validator
 class TextSettings(BaseModel, frozen=True, extra="forbid"):
     """Where the two frozen text encoders lie. Both empty: tiny ones are built from the captions that were packed."""
 
-    llm: str = Field("", description="folder of the language model (released: llava-llama-3-8b-v1_1's language part)")
-    clip: str = Field("", description="folder of the CLIP text model (released: clip-vit-large-patch14)")
+    llm: str = Field(
+        default="", description="folder of the language model (released: llava-llama-3-8b-v1_1's language part)"
+    )
+    clip: str = Field(default="", description="folder of the CLIP text model (released: clip-vit-large-patch14)")
 
     @model_validator(mode="after")
     def _both_or_neither(self) -> Self:
@@ -34,36 +36,46 @@ class StageSettings(BaseModel, frozen=True, extra="forbid"):
     """One stage of the curriculum."""
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$", description="unique within the run; names the checkpoint folder")
-    objective: Literal["vae", "flow"] = Field(
-        "flow", description="what is trained: the VAE, or the DiT by flow matching"
-    )
+    objective: Literal["vae", "flow"] = Field(default="flow", description="what is trained: the VAE, or the DiT")
     shards: dict[str, float] = Field(
         description="curation stages to read, each with its share of the samples, e.g. {video = 4, image = 1}; "
         "every stretch of samples holds these proportions, so every batch mixes them"
     )
-    steps: int = Field(100, ge=1, description="optimizer steps")
-    batch: int = Field(8, ge=1, description="clips per step")
-    learning_rate: float = Field(1e-4, gt=0, description="peak rate of AdamW")
-    warmup_steps: int = Field(10, ge=0, description="steps of linear rise from zero to the peak rate")
+    steps: int = Field(default=100, ge=1, description="optimizer steps")
+    batch: int = Field(default=8, ge=1, description="clips per step")
+    learning_rate: float = Field(default=1e-4, gt=0, description="peak rate of AdamW")
+    warmup_steps: int = Field(default=10, ge=0, description="steps of linear rise from zero to the peak rate")
     final_rate_share: float = Field(
-        1.0, gt=0, le=1, description="share of the peak rate that is left at the last step (cosine decay; 1 = constant)"
+        default=1.0,
+        gt=0,
+        le=1,
+        description="share of the peak rate that is left at the last step (cosine decay; 1 = constant)",
     )
-    weight_decay: float = Field(0.0, ge=0, description="AdamW's decoupled weight decay")
-    clip_norm: float = Field(1.0, gt=0, description="gradients are scaled down to this norm")
-    ema: float = Field(0.99, ge=0, lt=1, description="decay of the averaged weights, which are the stage's result")
-    kl_weight: float = Field(1e-6, ge=0, description="vae: weight of the KL term beside L1 (report section 4.1)")
-    shift: float = Field(
-        1.0, gt=0, description="flow: timestep shift s in t' = s t / (1 + (s - 1) t); more for more tokens"
+    weight_decay: float = Field(default=0.0, ge=0, description="AdamW's decoupled weight decay")
+    clip_norm: float = Field(default=1.0, gt=0, description="gradients are scaled down to this norm")
+    ema: float = Field(
+        default=0.99, ge=0, lt=1, description="decay of the averaged weights, which are the stage's result"
     )
+    kl_weight: float = Field(
+        default=1e-6, ge=0, description="vae: weight of the KL term beside L1 (report section 4.1)"
+    )
+    shift: float = Field(default=1.0, gt=0, description="flow: shift of the timestep, t' = s t / (1 + (s - 1) t)")
     text_dropout: float = Field(
-        0.1, ge=0, le=1, description="flow: chance that a caption is replaced by the empty text"
+        default=0.1, ge=0, le=1, description="flow: chance that the caption becomes the empty text"
     )
     field_dropout: float = Field(
-        0.3, ge=0, le=1, description="flow: chance that a field of the structured caption is left out of the text"
+        default=0.3,
+        ge=0,
+        le=1,
+        description="flow: chance that a field of the structured caption is left out of the text",
     )
-    log_every: int = Field(20, ge=1, description="steps between writing metrics")
-    measure_every: int = Field(0, ge=0, description="steps between held-out measurements; 0 = only before and after")
-    checkpoint_every: int = Field(50, ge=1, description="steps between checkpoints; the last step always has one")
+    log_every: int = Field(default=20, ge=1, description="steps between writing metrics")
+    measure_every: int = Field(
+        default=0, ge=0, description="steps between held-out measurements; 0 = only before and after"
+    )
+    checkpoint_every: int = Field(
+        default=50, ge=1, description="steps between checkpoints; the last step always has one"
+    )
 
     @model_validator(mode="after")
     def _shares_are_positive(self) -> Self:
@@ -78,18 +90,24 @@ class StageSettings(BaseModel, frozen=True, extra="forbid"):
 class TrainSettings(BaseModel, frozen=True, extra="forbid"):
     """A training run: the networks, the seed and the stages in the order in which they are walked."""
 
-    vae: str = Field("tiny", description="preset of the causal 3D VAE, a name in model.presets.VAE_PRESETS")
-    dit: str = Field("tiny", description="preset of the diffusion transformer, a name in model.presets.DIT_PRESETS")
-    text: TextSettings = Field(TextSettings(), description="the frozen text encoders")
-    seed: int = Field(0, ge=0, description="everything random follows from it")
-    threads: int = Field(2, ge=1, description="torch threads; part of the run's identity, since sums depend on it")
-    held_out: float = Field(
-        0.1, ge=0, lt=1, description="share of clips that no stage trains on, chosen by a hash of the clip id"
+    vae: str = Field(default="tiny", description="preset of the causal 3D VAE, a name in model.presets.VAE_PRESETS")
+    dit: str = Field(
+        default="tiny", description="preset of the diffusion transformer, a name in model.presets.DIT_PRESETS"
     )
-    held_out_clips: int = Field(16, ge=1, description="at most so many held-out clips are measured per stage")
-    cache_mb: int = Field(1024, ge=0, description="memory in MiB for decoded clips, and as much again for latents")
-    keep_last: int = Field(2, ge=1, description="checkpoints kept per stage")
-    stages: tuple[StageSettings, ...] = Field((), description="the curriculum, `[[train.stages]]`")
+    text: TextSettings = Field(default=TextSettings(), description="the frozen text encoders")
+    seed: int = Field(default=0, ge=0, description="everything random follows from it")
+    threads: int = Field(
+        default=2, ge=1, description="torch threads; part of the run's identity, since sums depend on it"
+    )
+    held_out: float = Field(
+        default=0.1, ge=0, lt=1, description="share of clips that no stage trains on, chosen by a hash of the clip id"
+    )
+    held_out_clips: int = Field(default=16, ge=1, description="at most so many held-out clips are measured per stage")
+    cache_mb: int = Field(
+        default=1024, ge=0, description="memory in MiB for decoded clips, and as much again for latents"
+    )
+    keep_last: int = Field(default=2, ge=1, description="checkpoints kept per stage")
+    stages: tuple[StageSettings, ...] = Field(default=(), description="the curriculum, `[[train.stages]]`")
 
     @model_validator(mode="after")
     def _stages_are_in_order(self) -> Self:
@@ -100,7 +118,8 @@ class TrainSettings(BaseModel, frozen=True, extra="forbid"):
         kinds = [stage.objective for stage in self.stages]
         if "flow" in kinds and "vae" not in kinds[: kinds.index("flow")]:
             raise ValueError(
-                f"stage {names[kinds.index('flow')]!r} trains on latents, but no `vae` stage comes before it in {names}; "
+                f"stage {names[kinds.index('flow')]!r} trains on latents, but no `vae` stage comes before it "
+                f"in {names}; "
                 'put a stage with objective = "vae" first'
             )
         return self
