@@ -2,7 +2,7 @@
 
     moving_texture(path, seconds=2.0)       one shot: a random texture that drifts a known distance per frame
     shots(path, num_shots=4)                that many shots with hard cuts between them -> Cuts(times, frame indices)
-    hard_files(folder)                      the same shots as VFR, edit list, rotated, anamorphic, 10 bit, odd, TS, AV1 ...
+    hard_files(folder)                      the same shots as VFR, edit list, rotated, anamorphic, 10 bit, TS, AV1 ...
     broken_files(folder)                    empty, truncated, renamed text, audio only
 
 All sizes are (width, height) in px. Rendering is seeded, so the same call gives the same pixels. A call takes about
@@ -97,9 +97,9 @@ def write_video(path: Path, frames: Iterable[np.ndarray], encoding: Encoding = E
             frame = av.VideoFrame.from_ndarray(image, format="rgb24")
             if "rgb" not in encoding.pixel_format and "gbr" not in encoding.pixel_format:
                 frame = frame.reformat(format=encoding.pixel_format, dst_colorspace=BT709)
-            frame.time_base = stream.codec_context.time_base
+            time_base: Fraction = stream.codec_context.time_base
             time_s = index / encoding.fps if encoding.times_s is None else Fraction(encoding.times_s[index])
-            frame.pts = round(time_s / frame.time_base)
+            frame.pts, frame.time_base = round(time_s / time_base), time_base
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
     return path
@@ -206,9 +206,10 @@ def with_edit_list(source: Cuts, path: Path, cut_s: float) -> Cuts:
     with av.open(str(source.path)) as reader, av.open(str(path), "w", options={"avoid_negative_ts": "disabled"}) as out:
         origin = reader.streams.video[0]
         stream = out.add_stream_from_template(origin)
+        assert origin.time_base is not None
         offset = round(cut_s / origin.time_base)
         for packet in reader.demux(origin):
-            if packet.dts is not None:
+            if packet.dts is not None and packet.pts is not None:
                 packet.pts, packet.dts = packet.pts - offset, packet.dts - offset
                 packet.stream = stream
                 out.mux(packet)
