@@ -6,4 +6,6 @@ from pydantic import BaseModel, Field
 class DraftSettings(BaseModel, frozen=True, extra="forbid"):
     """How the measured facts of a clip are put into the words of a draft caption."""
 
-    use_title: bool = Field(True, description="open the short caption with the source's title, where it has one")
+    use_title: bool = Field(
+        default=True, description="open the short caption with the source's title, where it has one"
+    )
