@@ -1,0 +1,321 @@
+"""HunyuanVideo's diffusion transformer: dual-stream blocks, then single-stream blocks, over rows without padding.
+
+    latents --patchify--> video row --+                            joint row
+                                      |== dual blocks ==> join ==> single blocks ==> video part --> velocity
+    text ----refiner----> text row ---+        ^                        ^                ^
+    t, pooled, guidance --> vec ---------------+------------------------+----------------+
+
+In a dual block video and text have weights of their own and meet in attention; in a single block they share weights,
+and attention and MLP run side by side. Images and videos of any size, with prompts of any length, go through one
+forward: an image is a video of one frame, and a sample never sees another (see model/layers.py).
+
+Parameter names are those of the released checkpoint, so that it loads as it is. Method: arXiv 2412.03603 s4.3;
+arXiv 2403.03206 (dual stream). 12,821,012,544 parameters in the `full` preset.
+
+Legend: B samples, S tokens, D width, L text tokens, C T H W a latent.
+"""
+
+from collections.abc import Sequence
+from math import prod
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from model.layers import (
+    MLP,
+    NORM_EPS,
+    Layout,
+    Modulation,
+    PooledEmbedder,
+    ScalarEmbedder,
+    TextMeanEmbedder,
+    add_gated,
+    modulate,
+    segment_attention,
+    split_heads,
+)
+from model.presets import DiTConfig
+from model.rope import Rotation, grid_rotation, rotate
+
+
+class RefinerBlock(nn.Module):
+    """Bidirectional attention among a prompt's tokens; the conditioning only gates, it neither shifts nor scales."""
+
+    def __init__(self, config: DiTConfig) -> None:
+        super().__init__()
+        width = config.hidden_size
+        self.num_heads = config.num_heads
+        self.norm1 = nn.LayerNorm(width, eps=NORM_EPS)
+        self.self_attn_qkv = nn.Linear(width, 3 * width)
+        self.self_attn_proj = nn.Linear(width, width)
+        self.norm2 = nn.LayerNorm(width, eps=NORM_EPS)
+        self.mlp = MLP(width, config.mlp_ratio * width, nn.SiLU())
+        self.adaLN_modulation = nn.Sequential(nn.SiLU(), nn.Linear(width, 2 * width))
+
+    def forward(self, text_SD: Tensor, vec_BD: Tensor, lengths: Sequence[int]) -> Tensor:
+        """One block over the packed text row."""
+        attention_gate, mlp_gate = self.adaLN_modulation(vec_BD).chunk(2, dim=-1)
+        qkv = split_heads(self.self_attn_qkv(self.norm1(text_SD)), self.num_heads)
+        text_SD = add_gated(text_SD, self.self_attn_proj(segment_attention(*qkv, lengths)), attention_gate, lengths)
+        return add_gated(text_SD, self.mlp(self.norm2(text_SD)), mlp_gate, lengths)
+
+
+class RefinerStack(nn.Module):
+    """The refiner's blocks; a module of its own because the released names say so."""
+
+    def __init__(self, config: DiTConfig) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(RefinerBlock(config) for _ in range(config.num_refiner_blocks))
+
+
+class TokenRefiner(nn.Module):
+    """Turns a causal language model's states into text tokens that have seen the whole prompt and the time."""
+
+    def __init__(self, config: DiTConfig) -> None:
+        super().__init__()
+        width = config.hidden_size
+        self.input_embedder = nn.Linear(config.text_width, width)
+        self.t_embedder = ScalarEmbedder(width)
+        self.c_embedder = TextMeanEmbedder(config.text_width, width)
+        self.individual_token_refiner = RefinerStack(config)
+
+    def forward(self, text_SD: Tensor, t_B: Tensor, lengths: Sequence[int]) -> Tensor:
+        """Packed states [S, text_width] to packed tokens [S, D]."""
+        mean_BD = torch.stack([sample.mean(dim=0) for sample in text_SD.split(list(lengths))])
+        vec_BD = self.t_embedder(t_B) + self.c_embedder(mean_BD)
+        text_SD = self.input_embedder(text_SD)
+        for block in self.individual_token_refiner.blocks:
+            text_SD = block(text_SD, vec_BD, lengths)
+        return text_SD
+
+
+class DualBlock(nn.Module):
+    """Video and text side by side, each with its own weights, meeting in one attention."""
+
+    def __init__(self, config: DiTConfig) -> None:
+        super().__init__()
+        width, head_dim, hidden = config.hidden_size, config.head_dim, config.mlp_ratio * config.hidden_size
+        self.num_heads = config.num_heads
+        self.img_mod = Modulation(width, 6)
+        self.img_attn_qkv = nn.Linear(width, 3 * width)
+        self.img_attn_q_norm = nn.RMSNorm(head_dim, eps=NORM_EPS)
+        self.img_attn_k_norm = nn.RMSNorm(head_dim, eps=NORM_EPS)
+        self.img_attn_proj = nn.Linear(width, width)
+        self.img_mlp = MLP(width, hidden, nn.GELU(approximate="tanh"))
+        self.txt_mod = Modulation(width, 6)
+        self.txt_attn_qkv = nn.Linear(width, 3 * width)
+        self.txt_attn_q_norm = nn.RMSNorm(head_dim, eps=NORM_EPS)
+        self.txt_attn_k_norm = nn.RMSNorm(head_dim, eps=NORM_EPS)
+        self.txt_attn_proj = nn.Linear(width, width)
+        self.txt_mlp = MLP(width, hidden, nn.GELU(approximate="tanh"))
+
+    def forward(self, video_SD: Tensor, text_SD: Tensor, vec_BD: Tensor, layout: Layout) -> tuple[Tensor, Tensor]:
+        """One block over the packed video row and the packed text row."""
+        shift, scale, video_gate, *video_mlp = self.img_mod(vec_BD)
+        q, k, video_v = split_heads(self.img_attn_qkv(modulate(video_SD, shift, scale, layout.video)), self.num_heads)
+        video_q, video_k = self.img_attn_q_norm(q), self.img_attn_k_norm(k)
+
+        shift, scale, text_gate, *text_mlp = self.txt_mod(vec_BD)
+        q, k, text_v = split_heads(self.txt_attn_qkv(modulate(text_SD, shift, scale, layout.text)), self.num_heads)
+        text_q, text_k = self.txt_attn_q_norm(q), self.txt_attn_k_norm(k)
+
+        q = rotate(layout.join(video_q, text_q), layout.rotation)
+        k = rotate(layout.join(video_k, text_k), layout.rotation)
+        attended = segment_attention(q, k, layout.join(video_v, text_v), layout.joint)
+        video_attended, text_attended = layout.part(attended)
+
+        video_SD = add_gated(video_SD, self.img_attn_proj(video_attended), video_gate, layout.video)
+        shift, scale, gate = video_mlp
+        video_SD = add_gated(video_SD, self.img_mlp(modulate(video_SD, shift, scale, layout.video)), gate, layout.video)
+
+        text_SD = add_gated(text_SD, self.txt_attn_proj(text_attended), text_gate, layout.text)
+        shift, scale, gate = text_mlp
+        text_SD = add_gated(text_SD, self.txt_mlp(modulate(text_SD, shift, scale, layout.text)), gate, layout.text)
+        return video_SD, text_SD
+
+
+class SingleBlock(nn.Module):
+    """Video and text in one row with shared weights; attention and MLP in parallel between two wide projections."""
+
+    def __init__(self, config: DiTConfig) -> None:
+        super().__init__()
+        width, hidden = config.hidden_size, config.mlp_ratio * config.hidden_size
+        self.num_heads = config.num_heads
+        self.widths = [3 * width, hidden]
+        self.modulation = Modulation(width, 3)
+        self.linear1 = nn.Linear(width, 3 * width + hidden)
+        self.linear2 = nn.Linear(width + hidden, width)
+        self.q_norm = nn.RMSNorm(config.head_dim, eps=NORM_EPS)
+        self.k_norm = nn.RMSNorm(config.head_dim, eps=NORM_EPS)
+
+    def forward(self, joint_SD: Tensor, vec_BD: Tensor, layout: Layout) -> Tensor:
+        """One block over the joint row."""
+        shift, scale, gate = self.modulation(vec_BD)
+        qkv, hidden = self.linear1(modulate(joint_SD, shift, scale, layout.joint)).split(self.widths, dim=-1)
+        q, k, v = split_heads(qkv, self.num_heads)
+        q, k = rotate(self.q_norm(q), layout.rotation), rotate(self.k_norm(k), layout.rotation)
+        attended = segment_attention(q, k, v, layout.joint)
+        hidden = F.gelu(hidden, approximate="tanh")
+        return add_gated(joint_SD, self.linear2(torch.cat((attended, hidden), dim=-1)), gate, layout.joint)
+
+
+class FinalLayer(nn.Module):
+    """Modulated norm and the projection to one patch's velocity. Starts at zero."""
+
+    def __init__(self, config: DiTConfig) -> None:
+        super().__init__()
+        time, height, width = config.patch_size
+        self.linear = nn.Linear(config.hidden_size, config.latent_channels * time * height * width)
+        self.adaLN_modulation = nn.Sequential(nn.SiLU(), nn.Linear(config.hidden_size, 2 * config.hidden_size))
+
+    def forward(self, video_SD: Tensor, vec_BD: Tensor, lengths: Sequence[int]) -> Tensor:
+        """Packed video row to packed patches [S, C * patch]."""
+        shift, scale = self.adaLN_modulation(vec_BD).chunk(2, dim=-1)
+        return self.linear(modulate(video_SD, shift, scale, lengths))
+
+
+class PatchEmbedder(nn.Module):
+    """Latent patches to tokens; the weight keeps the released Conv3d shape [D, C, time, height, width]."""
+
+    def __init__(self, config: DiTConfig) -> None:
+        super().__init__()
+        self.proj = nn.Conv3d(config.latent_channels, config.hidden_size, config.patch_size, stride=config.patch_size)
+
+    def forward(self, patches_SD: Tensor) -> Tensor:
+        """Packed patches, channel-major, to packed tokens: the convolution as the matrix product it is."""
+        return F.linear(patches_SD, self.proj.weight.flatten(1), self.proj.bias)
+
+
+class VideoDiT(nn.Module):
+    """Predicts the velocity noise - data of noisy latents, given time, text and, if the preset has it, guidance.
+
+    A new network starts as the zero function (zero-initialised modulation and last layer).
+    """
+
+    def __init__(self, config: DiTConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.img_in = PatchEmbedder(config)
+        self.txt_in = TokenRefiner(config)
+        self.time_in = ScalarEmbedder(config.hidden_size)
+        self.vector_in = PooledEmbedder(config.pooled_width, config.hidden_size)
+        self.guidance_in = ScalarEmbedder(config.hidden_size) if config.guidance else None
+        self.double_blocks = nn.ModuleList(DualBlock(config) for _ in range(config.num_dual_blocks))
+        self.single_blocks = nn.ModuleList(SingleBlock(config) for _ in range(config.num_single_blocks))
+        self.final_layer = FinalLayer(config)
+        self.reset_parameters()
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """Xavier for projections, N(0, 0.02) for embedders, zero where a residual branch begins (arXiv 2212.09748)."""
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.xavier_uniform_(module.weight)
+                nn.init.zeros_(module.bias)
+        nn.init.xavier_uniform_(self.img_in.proj.weight.flatten(1))
+        for module in self.modules():
+            if isinstance(module, ScalarEmbedder | PooledEmbedder | TextMeanEmbedder):
+                for weight in (parameter for parameter in module.parameters() if parameter.ndim == 2):
+                    nn.init.normal_(weight, std=0.02)
+            elif isinstance(module, Modulation | FinalLayer):
+                for parameter in module.parameters():
+                    nn.init.zeros_(parameter)
+            elif isinstance(module, RefinerBlock):
+                for parameter in module.adaLN_modulation.parameters():
+                    nn.init.zeros_(parameter)
+
+    def forward(
+        self,
+        latents: Sequence[Tensor],
+        t: Tensor,
+        text: Sequence[Tensor],
+        pooled: Tensor,
+        guidance: Tensor | None = None,
+    ) -> list[Tensor]:
+        """Velocity of each latent.
+
+        latents: B tensors [C, T, H, W], sizes may differ; H and W (and T) multiples of the patch size.
+        t: [B] times, 1000 = pure noise, 0 = data.
+        text: B tensors [L, text_width] of valid tokens only, L at least 1 and free to differ.
+        pooled: [B, pooled_width].
+        guidance: [B], 1000 times the guidance scale, for a preset with `guidance`; None for one without.
+
+        Returns B tensors shaped like `latents`. Raises ValueError naming what does not fit.
+        """
+        self._check(latents, t, text, pooled, guidance)
+        grids = [self._grid(latent) for latent in latents]
+        # Samples of equal length become neighbours, which lets them share an attention call; undone at the end.
+        order = sorted(range(len(grids)), key=lambda i: (prod(grids[i]) + len(text[i]), len(text[i])))
+        index = torch.tensor(order, device=t.device)
+        layout = self._layout([grids[i] for i in order], [len(text[i]) for i in order], t.device)
+
+        t_B, pooled_BD = t[index], pooled[index]
+        vec_BD = self.time_in(t_B) + self.vector_in(pooled_BD)
+        if self.guidance_in is not None and guidance is not None:
+            vec_BD = vec_BD + self.guidance_in(guidance[index])
+        video_SD = self.img_in(torch.cat([self._patchify(latents[i]) for i in order]))
+        text_SD = self.txt_in(torch.cat([text[i] for i in order]), t_B, layout.text)
+        for block in self.double_blocks:
+            video_SD, text_SD = block(video_SD, text_SD, vec_BD, layout)
+        joint_SD = layout.join(video_SD, text_SD)
+        for block in self.single_blocks:
+            joint_SD = block(joint_SD, vec_BD, layout)
+        patches_SD = self.final_layer(layout.part(joint_SD)[0], vec_BD, layout.video)
+
+        pieces = patches_SD.split(list(layout.video))
+        return [self._unpatchify(pieces[order.index(i)], grid) for i, grid in enumerate(grids)]
+
+    def _grid(self, latent: Tensor) -> tuple[int, int, int]:
+        """Tokens along time, height and width."""
+        sizes = (size // patch for size, patch in zip(latent.shape[1:], self.config.patch_size, strict=True))
+        time, height, width = sizes
+        return time, height, width
+
+    def _patchify(self, latent_CTHW: Tensor) -> Tensor:
+        time, height, width = self.config.patch_size
+        pattern = "c (t pt) (h ph) (w pw) -> (t h w) (c pt ph pw)"
+        return rearrange(latent_CTHW, pattern, pt=time, ph=height, pw=width)
+
+    def _unpatchify(self, patches_SD: Tensor, grid: tuple[int, int, int]) -> Tensor:
+        sizes = dict(zip(("pt", "ph", "pw", "t", "h", "w"), (*self.config.patch_size, *grid), strict=True))
+        return rearrange(patches_SD, "(t h w) (c pt ph pw) -> c (t pt) (h ph) (w pw)", **sizes)
+
+    def _layout(self, grids: Sequence[tuple[int, int, int]], text: Sequence[int], device: torch.device) -> Layout:
+        config = self.config
+        turned = {grid: grid_rotation(grid, config.rope_dims, config.rope_theta, device) for grid in set(grids)}
+        cos, sin = [], []
+        for grid, length in zip(grids, text, strict=True):
+            still = torch.zeros(length, config.head_dim // 2, device=device)
+            cos += [turned[grid].cos, still + 1]
+            sin += [turned[grid].sin, still]
+        return Layout(tuple(map(prod, grids)), tuple(text), Rotation(torch.cat(cos), torch.cat(sin)))
+
+    def _check(
+        self, latents: Sequence[Tensor], t: Tensor, text: Sequence[Tensor], pooled: Tensor, guidance: Tensor | None
+    ) -> None:
+        config, count = self.config, len(latents)
+        if not count or {len(text), len(t), len(pooled)} != {count}:
+            raise ValueError(
+                f"every sample needs a latent, a time, text states and a pooled vector; "
+                f"got {count} latents, {len(t)} times, {len(text)} texts, {len(pooled)} pooled vectors"
+            )
+        for latent in latents:
+            sizes, channels = list(latent.shape), config.latent_channels
+            fits = len(sizes) == 4 and sizes[0] == channels and all(sizes)
+            if not fits or any(size % step for size, step in zip(sizes[1:], config.patch_size, strict=True)):
+                raise ValueError(
+                    f"a latent is [{channels}, T, H, W] with T, H, W multiples of the patch {config.patch_size}, "
+                    f"got {sizes}"
+                )
+        for states in text:
+            if states.ndim != 2 or states.shape[1] != config.text_width or not len(states):
+                raise ValueError(
+                    f"text states are [L, {config.text_width}] with at least one token, got {list(states.shape)}"
+                )
+        if pooled.shape[1:] != (config.pooled_width,):
+            raise ValueError(f"pooled is [B, {config.pooled_width}], got {list(pooled.shape)}")
+        if config.guidance != (guidance is not None):
+            expected = "needs guidance [B], 1000 times the scale" if config.guidance else "has no guidance embedding"
+            raise ValueError(f"this preset {expected}; got {'none' if guidance is None else 'guidance'}")

@@ -1,0 +1,174 @@
+"""The parts the diffusion transformer is made of, for samples packed without padding.
+
+Samples of any size lie one after the other in a row of tokens; `lengths` says where one ends and the next begins.
+Linear layers and norms do not care where that is. Modulation gives each token its own sample's vector, attention
+stays inside a sample:
+
+    row_SD   [ sample 0 ........ | sample 1 .. | sample 2 .. ]
+                 one SDPA call     one SDPA call for the run of equal lengths
+
+So no token, key or product is spent on padding, and no S x S mask exists (DiT, arXiv 2212.09748, for the modulation).
+
+Legend: B samples, S tokens of the row, D width, H heads, E channels of one head.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from model.rope import Rotation
+
+NORM_EPS = 1e-6
+SINUSOID_CHANNELS = 256
+SINUSOID_MAX_PERIOD = 10_000.0
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where each sample's tokens lie. `video` and `text` are tokens per sample; `rotation` covers the joint row.
+
+    The joint row holds video then text of sample 0, video then text of sample 1, and so on. Text tokens have the
+    identity as their rotation.
+    """
+
+    video: tuple[int, ...]
+    text: tuple[int, ...]
+    rotation: Rotation
+
+    @property
+    def joint(self) -> tuple[int, ...]:
+        """Video and text tokens together, per sample."""
+        return tuple(video + text for video, text in zip(self.video, self.text, strict=True))
+
+    def join(self, video: Tensor, text: Tensor) -> Tensor:
+        """Interleave a video row and a text row, sample by sample, into the joint row (along dimension 0)."""
+        pairs = zip(video.split(list(self.video)), text.split(list(self.text)), strict=True)
+        return torch.cat([piece for pair in pairs for piece in pair])
+
+    def part(self, joint: Tensor) -> tuple[Tensor, Tensor]:
+        """Undo `join`: the video row and the text row."""
+        pieces = joint.split([length for pair in zip(self.video, self.text, strict=True) for length in pair])
+        return torch.cat(pieces[0::2]), torch.cat(pieces[1::2])
+
+
+def segment_attention(q_SHE: Tensor, k_SHE: Tensor, v_SHE: Tensor, lengths: Sequence[int]) -> Tensor:
+    """Softmax attention of every token to all tokens of its own sample; returns [S, H * E].
+
+    Neighbours of equal length share one SDPA call, so callers sort samples by length.
+    """
+    outputs, start = [], 0
+    for length, run in groupby(lengths):
+        count = sum(1 for _ in run)
+        stop = start + count * length
+        q, k, v = (rearrange(x[start:stop], "(b s) h e -> b h s e", b=count) for x in (q_SHE, k_SHE, v_SHE))
+        outputs.append(rearrange(F.scaled_dot_product_attention(q, k, v), "b h s e -> (b s) (h e)"))
+        start = stop
+    return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
+
+
+def split_heads(qkv: Tensor, num_heads: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Query, key and value [S, H, E] of a fused projection [S, 3 * H * E]."""
+    q, k, v = rearrange(qkv, "s (three h e) -> three s h e", three=3, h=num_heads).unbind(0)
+    return q, k, v
+
+
+def _per_token(x_SD: Tensor, lengths: Sequence[int], *vectors_BD: Tensor) -> tuple[Tensor, ...]:
+    """Views in which the row and its samples' vectors broadcast; only ragged samples copy vectors out per token."""
+    if len(set(lengths)) == 1:
+        return x_SD.unflatten(0, (len(lengths), lengths[0])), *(vector[:, None] for vector in vectors_BD)
+    spread = [
+        torch.cat([one.expand(length, -1) for one, length in zip(vector, lengths, strict=True)])
+        for vector in vectors_BD
+    ]
+    return x_SD, *spread
+
+
+def modulate(x_SD: Tensor, shift_BD: Tensor, scale_BD: Tensor, lengths: Sequence[int]) -> Tensor:
+    """LayerNorm(x) * (1 + scale) + shift, with the shift and scale of each token's sample."""
+    x = F.layer_norm(x_SD, x_SD.shape[-1:], eps=NORM_EPS)
+    x, shift, scale = _per_token(x, lengths, shift_BD, scale_BD)
+    return torch.addcmul(shift, x, 1 + scale).view_as(x_SD)
+
+
+def add_gated(residual_SD: Tensor, x_SD: Tensor, gate_BD: Tensor, lengths: Sequence[int]) -> Tensor:
+    """residual + gate * x, with the gate of each token's sample."""
+    x, gate = _per_token(x_SD, lengths, gate_BD)
+    return torch.addcmul(residual_SD.view_as(x), gate, x).view_as(residual_SD)
+
+
+def sinusoid(t_B: Tensor, channels: int = SINUSOID_CHANNELS) -> Tensor:
+    """[cos(t f), sin(t f)] with f = 10000^(-2i / channels) for i < channels / 2, float32 [B, channels]."""
+    index = torch.arange(channels // 2, dtype=torch.float32, device=t_B.device)
+    angle = torch.outer(t_B.float(), torch.exp(index * (-math.log(SINUSOID_MAX_PERIOD) / (channels // 2))))
+    return torch.cat((angle.cos(), angle.sin()), dim=-1)
+
+
+class ScalarEmbedder(nn.Module):
+    """One number per sample (1000 times the flow time or guidance) to a vector: sinusoid, linear, SiLU, linear."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.mlp = nn.Sequential(nn.Linear(SINUSOID_CHANNELS, width), nn.SiLU(), nn.Linear(width, width))
+
+    def forward(self, t_B: Tensor) -> Tensor:
+        """[B] to [B, width]."""
+        return self.mlp(sinusoid(t_B).to(next(self.parameters()).dtype))
+
+
+class PooledEmbedder(nn.Module):
+    """The CLIP vector of the prompt to the width of the network: linear, SiLU, linear."""
+
+    def __init__(self, in_width: int, width: int) -> None:
+        super().__init__()
+        self.in_layer = nn.Linear(in_width, width)
+        self.out_layer = nn.Linear(width, width)
+
+    def forward(self, pooled_BD: Tensor) -> Tensor:
+        """[B, in_width] to [B, width]."""
+        return self.out_layer(F.silu(self.in_layer(pooled_BD)))
+
+
+class TextMeanEmbedder(nn.Module):
+    """The mean text state to the width of the network: linear, SiLU, linear."""
+
+    def __init__(self, in_width: int, width: int) -> None:
+        super().__init__()
+        self.linear_1 = nn.Linear(in_width, width)
+        self.linear_2 = nn.Linear(width, width)
+
+    def forward(self, mean_BD: Tensor) -> Tensor:
+        """[B, in_width] to [B, width]."""
+        return self.linear_2(F.silu(self.linear_1(mean_BD)))
+
+
+class Modulation(nn.Module):
+    """`num_vectors` vectors per sample from the conditioning vector: SiLU, linear. Starts at zero (adaLN-Zero)."""
+
+    def __init__(self, width: int, num_vectors: int) -> None:
+        super().__init__()
+        self.num_vectors = num_vectors
+        self.linear = nn.Linear(width, num_vectors * width)
+
+    def forward(self, vec_BD: Tensor) -> tuple[Tensor, ...]:
+        """[B, D] to `num_vectors` tensors [B, D]."""
+        return self.linear(F.silu(vec_BD)).chunk(self.num_vectors, dim=-1)
+
+
+class MLP(nn.Module):
+    """Linear, activation, linear."""
+
+    def __init__(self, width: int, hidden: int, activation: nn.Module) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(width, hidden)
+        self.act = activation
+        self.fc2 = nn.Linear(hidden, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[..., width] to [..., width]."""
+        return self.fc2(self.act(self.fc1(x)))

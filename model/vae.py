@@ -1,0 +1,151 @@
+"""HunyuanVideo's causal video VAE: 4n + 1 frames of 8m x 8k pixels to 16 channels of (n + 1) x m x k, and back.
+
+    video [-1, 1] --encode--> Posterior --to_latent--> latent (about unit size, what the DiT sees)
+    video         <--decode-- sample    <--from_latent-- latent
+
+An image is a video of one frame. Names of parameters are those of the released checkpoint, so that it loads as it is
+(246,478,803 parameters in the `full` preset). Method: arXiv 2412.03603 s4.1.
+
+Legend: B batch, C channels, T H W frames and pixels, or latent frames and cells.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from model.presets import VAEConfig
+from model.vae_layers import NORM_EPS, CausalConv3d, DownBlock, MidBlock, UpBlock
+
+LOGVAR_RANGE = (-30.0, 20.0)
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """Diagonal Gaussian over latents; `mean` and `logvar` are [B, C, T, H, W], unscaled, logvar within [-30, 20]."""
+
+    mean: Tensor
+    logvar: Tensor
+
+    def sample(self, generator: torch.Generator | None = None) -> Tensor:
+        """Draw mean + exp(logvar / 2) * noise; noise comes from the generator, on the generator's device."""
+        device = self.mean.device if generator is None else generator.device
+        noise = torch.randn(self.mean.shape, generator=generator, device=device, dtype=self.mean.dtype)
+        return self.mean + torch.exp(0.5 * self.logvar) * noise.to(self.mean.device)
+
+    def mode(self) -> Tensor:
+        """The most likely latent: the mean."""
+        return self.mean
+
+    def kl(self) -> Tensor:
+        """Divergence from N(0, 1) in nats, summed over everything but the batch: [B]."""
+        each = 0.5 * (self.mean.square() + self.logvar.exp() - 1.0 - self.logvar)
+        return each.flatten(1).sum(dim=1)
+
+
+class Encoder(nn.Module):
+    """Video to the posterior's mean and log variance, before `quant_conv`."""
+
+    def __init__(self, config: VAEConfig) -> None:
+        super().__init__()
+        channels, groups = config.block_out_channels, config.num_groups
+        self.conv_in = CausalConv3d(config.in_channels, channels[0])
+        strides = (*config.strides, None)
+        self.down_blocks = nn.ModuleList(
+            DownBlock(channels[max(i - 1, 0)], channels[i], config.num_layers, groups, stride)
+            for i, stride in enumerate(strides)
+        )
+        self.mid_block = MidBlock(channels[-1], groups)
+        self.conv_norm_out = nn.GroupNorm(groups, channels[-1], eps=NORM_EPS)
+        self.conv_out = CausalConv3d(channels[-1], 2 * config.latent_channels)
+
+    def forward(self, x_BCTHW: Tensor) -> Tensor:
+        """[B, 3, T, H, W] to [B, 2 * latent, (T - 1) / 4 + 1, H / 8, W / 8]."""
+        x = self.conv_in(x_BCTHW)
+        for block in self.down_blocks:
+            x = block(x)
+        return self.conv_out(F.silu(self.conv_norm_out(self.mid_block(x))))
+
+
+class Decoder(nn.Module):
+    """Latent sample, after `post_quant_conv`, to video."""
+
+    def __init__(self, config: VAEConfig) -> None:
+        super().__init__()
+        channels, groups = config.block_out_channels[::-1], config.num_groups
+        self.conv_in = CausalConv3d(config.latent_channels, channels[0])
+        self.mid_block = MidBlock(channels[0], groups)
+        factors = (*config.strides, None)
+        self.up_blocks = nn.ModuleList(
+            UpBlock(channels[max(i - 1, 0)], channels[i], config.num_layers + 1, groups, factor)
+            for i, factor in enumerate(factors)
+        )
+        self.conv_norm_out = nn.GroupNorm(groups, channels[-1], eps=NORM_EPS)
+        self.conv_out = CausalConv3d(channels[-1], config.in_channels)
+
+    def forward(self, z_BCTHW: Tensor) -> Tensor:
+        """[B, latent, T, H, W] to [B, 3, 4 * (T - 1) + 1, 8 * H, 8 * W]."""
+        x = self.mid_block(self.conv_in(z_BCTHW))
+        for block in self.up_blocks:
+            x = block(x)
+        return self.conv_out(F.silu(self.conv_norm_out(x)))
+
+
+class CausalVideoVAE(nn.Module):
+    """Encoder and decoder with the released names and mathematics; see the top of the file for the scaled latents."""
+
+    def __init__(self, config: VAEConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.scaling_factor = config.scaling_factor
+        self.encoder = Encoder(config)
+        self.decoder = Decoder(config)
+        self.quant_conv = nn.Conv3d(2 * config.latent_channels, 2 * config.latent_channels, 1)
+        self.post_quant_conv = nn.Conv3d(config.latent_channels, config.latent_channels, 1)
+
+    def encode(self, video: Tensor) -> Posterior:
+        """Posterior of a video [B, 3, T, H, W] in [-1, 1] with T = 4n + 1, H and W multiples of 8.
+
+        Raises ValueError that names the nearest legal size.
+        """
+        self._check_video(video)
+        mean, logvar = self.quant_conv(self.encoder(video)).chunk(2, dim=1)
+        return Posterior(mean, logvar.clamp(*LOGVAR_RANGE))
+
+    def decode(self, sample: Tensor) -> Tensor:
+        """Video [B, 3, 4 * (T - 1) + 1, 8 * H, 8 * W], about [-1, 1] and not clamped, of an **unscaled** latent.
+
+        A latent in the DiT's scale goes through `from_latent` first. Raises ValueError for a wrong shape.
+        """
+        if sample.ndim != 5 or sample.shape[1] != self.config.latent_channels or not sample.numel():
+            raise ValueError(
+                f"a latent is [B, {self.config.latent_channels}, T, H, W] and not empty, got {list(sample.shape)}"
+            )
+        return self.decoder(self.post_quant_conv(sample))
+
+    def to_latent(self, sample: Tensor) -> Tensor:
+        """Scale what the encoder gave (`posterior.sample()` or `.mode()`) to the DiT's latent."""
+        return sample * self.scaling_factor
+
+    def from_latent(self, latent: Tensor) -> Tensor:
+        """Scale the DiT's latent back to what `decode` takes."""
+        return latent / self.scaling_factor
+
+    def _check_video(self, video: Tensor) -> None:
+        if video.ndim != 5 or video.shape[1] != self.config.in_channels or not video.numel():
+            raise ValueError(
+                f"a video is [B, {self.config.in_channels}, T, H, W] and not empty, got {list(video.shape)}"
+            )
+        num_frames, height, width = video.shape[2:]
+        time, space = self.config.temporal_compression, self.config.spatial_compression
+        nearest = (
+            round((num_frames - 1) / time) * time + 1,
+            max(round(height / space), 1) * space,
+            max(round(width / space), 1) * space,
+        )
+        if (num_frames, height, width) != nearest:
+            raise ValueError(
+                f"a video has {time}n + 1 frames and sides that are multiples of {space} px; got {num_frames} frames "
+                f"of {width} x {height}, the nearest legal size is {nearest[0]} frames of {nearest[2]} x {nearest[1]}"
+            )
