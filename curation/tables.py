@@ -170,6 +170,11 @@ class Workspace:
     def exists(self, *parts: str) -> bool:
         return self.fs.get_file_info(self.path(*parts)).type != pafs.FileType.NotFound
 
+    def file_names(self, *parts: str) -> set[str]:
+        """Names of the files directly in a folder; empty if there is no such folder."""
+        infos = self.fs.get_file_info(pafs.FileSelector(self.path(*parts), allow_not_found=True))
+        return {info.base_name for info in infos if info.type == pafs.FileType.File}
+
     def read_bytes(self, *parts: str) -> bytes:
         with self.fs.open_input_stream(self.path(*parts)) as stream:
             return stream.read()
@@ -201,9 +206,8 @@ class Table:
 
     def stems(self) -> set[str]:
         """Names of the parts that are there, without `.parquet`."""
-        selector = pafs.FileSelector(self.workspace.path(self.name), allow_not_found=True)
-        infos = self.workspace.fs.get_file_info(selector)
-        return {info.base_name.removesuffix(".parquet") for info in infos if info.base_name.endswith(".parquet")}
+        names = self.workspace.file_names(self.name)
+        return {name.removesuffix(".parquet") for name in names if name.endswith(".parquet")}
 
     def read(self, columns: Sequence[str] | None = None) -> pa.Table:
         """All rows, repeated keys dropped (the first in part order stays), ordered by key."""
@@ -226,7 +230,7 @@ class Table:
         """All rows as records."""
         return [self.spec.record(**row) for row in self.read().to_pylist()]
 
-    def keys(self, *columns: str) -> set[tuple[Any, ...]]:
+    def distinct(self, *columns: str) -> set[tuple[Any, ...]]:
         """Distinct values of the given columns (the key by default)."""
         names = columns or self.spec.key
         rows = self.read(names)
@@ -237,8 +241,10 @@ class Table:
         return pa.Table.from_pylist([dataclasses.asdict(record) for record in records], schema=self.schema)
 
     def append(self, stem: str, records: Iterable[Any]) -> int:
-        """Write one part under `stem`, replacing a part of that stem; an empty part is not written. Returns rows."""
+        """Write one part under `stem`, replacing a part of that stem; no rows, no part. Returns the number of rows."""
         rows = self.rows_of(records)
+        if not rows.num_rows and self.workspace.exists(self.name, f"{stem}.parquet"):
+            self.remove(stem)
         if rows.num_rows:
             sink = pa.BufferOutputStream()
             pq.write_table(rows, sink, compression="zstd")

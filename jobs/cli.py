@@ -1,0 +1,70 @@
+"""The command line: `dailies VERB --recipe FILE --workspace DIR_OR_URI [--set a.b=c]`.
+
+Each verb is one short module of this folder, imported only when it is asked for. Exit codes: 0 done and accounted for,
+1 something failed, is pending or does not add up, 2 the user gave something that does not work (said in one message),
+130 interrupted (what is finished stays; run it again to go on).
+"""
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+from curation.records import UserError
+
+VERBS = {
+    "split": "cut raw footage into clips (virtual: spans of their source)",
+    "score": "score every clip, one decode for all scorers",
+    "route": "judge clips by the gates and send the review band to Label Studio",
+    "collect": "pull, check and resolve people's answers",
+    "pack": "write the chosen clips into WebDataset shards",
+    "train": "walk the training stages over the packed shards",
+    "generate": "make videos from prompts with the trained checkpoint",
+    "report": "write one HTML file that shows what became of everything",
+    "trace": "tell the whole history of one clip",
+    "demo": "run all of the above in order",
+}
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="dailies", description="From raw footage to a trained video generator.")
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+    for verb, description in VERBS.items():
+        verbs.add_parser(verb, help=description, description=description.capitalize() + ".", add_help=False)
+    return parser
+
+
+def _verb_parser(verb: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=f"dailies {verb}", description=VERBS[verb].capitalize() + ".")
+    parser.add_argument("--recipe", required=True, metavar="FILE", help="TOML file with the settings of the run")
+    parser.add_argument("--workspace", required=True, metavar="DIR_OR_URI", help="folder or s3://bucket/prefix")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="a.b=c", help="override one setting of the recipe; repeatable"
+    )
+    importlib.import_module(f"jobs.{verb}").add_arguments(parser)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point of the `dailies` command; returns the exit code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    known, _ = _parser().parse_known_args(given[:1])
+    args = _verb_parser(known.verb).parse_args(given[1:])
+    from jobs.config import Context, load_recipe, save_recipe
+    from jobs.storage import open_workspace
+
+    try:
+        recipe = load_recipe(args.recipe, args.set)
+        workspace = open_workspace(args.workspace)
+        save_recipe(recipe, workspace)
+        return importlib.import_module(f"jobs.{known.verb}").run(Context(recipe, workspace, args))
+    except UserError as error:
+        print(f"dailies {known.verb}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"dailies {known.verb}: interrupted; what is finished stays, run it again to go on", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())
