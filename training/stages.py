@@ -59,6 +59,8 @@ class StageSettings(BaseModel, frozen=True, extra="forbid"):
     kl_weight: float = Field(
         default=1e-6, ge=0, description="vae: weight of the KL term beside L1 (report section 4.1)"
     )
+    crop_px: int = Field(default=0, ge=0, multiple_of=16, description="vae: side of random crops; 0 = whole frames")
+    crop_frames: int = Field(default=0, ge=0, description="vae: frames of random crops, 4n+1; 0 = whole clips")
     shift: float = Field(default=1.0, gt=0, description="flow: shift of the timestep, t' = s t / (1 + (s - 1) t)")
     text_dropout: float = Field(
         default=0.1, ge=0, le=1, description="flow: chance that the caption becomes the empty text"
@@ -78,12 +80,14 @@ class StageSettings(BaseModel, frozen=True, extra="forbid"):
     )
 
     @model_validator(mode="after")
-    def _shares_are_positive(self) -> Self:
+    def _fits_the_networks(self) -> Self:
         if not self.shards or any(share <= 0 for share in self.shards.values()):
             raise ValueError(
                 f"stage {self.name!r} needs `shards` with at least one curation stage and positive shares, "
                 f"got {self.shards}; e.g. shards = {{ video = 4, image = 1 }}"
             )
+        if self.crop_frames and self.crop_frames % 4 != 1:
+            raise ValueError(f"stage {self.name!r}: crop_frames must be 4n+1 (1, 5, 9, ...), got {self.crop_frames}")
         return self
 
 
