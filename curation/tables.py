@@ -213,18 +213,14 @@ class Table:
         """All rows, repeated keys dropped (the first in part order stays), ordered by key."""
         wanted = list(self.schema.names if columns is None else columns)
         needed = list(dict.fromkeys([*wanted, *self.spec.key]))
-        parts = [
-            pq.read_table(
-                self.workspace.path(self.name, f"{stem}.parquet"),
-                columns=needed,
-                filesystem=self.workspace.fs,
-                partitioning=None,
-            )
-            for stem in sorted(self.stems())
-        ]
+        parts = [self._read_part(stem, needed) for stem in sorted(self.stems())]
         schema = pa.schema([self.schema.field(name) for name in needed])
         rows = pa.concat_tables([schema.empty_table(), *(part.cast(schema) for part in parts)])
         return _drop_repeats(rows, self.spec.key).select(wanted)
+
+    def _read_part(self, stem: str, columns: list[str]) -> pa.Table:
+        with self.workspace.fs.open_input_file(self.workspace.path(self.name, f"{stem}.parquet")) as file:
+            return pq.read_table(file, columns=columns)
 
     def records(self) -> list[Any]:
         """All rows as records."""

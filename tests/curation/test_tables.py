@@ -1,0 +1,103 @@
+"""Tables: a part exists whole or not at all, repeated keys are read once, object stores behave like folders."""
+
+import boto3
+import pyarrow as pa
+import pytest
+from moto.server import ThreadedMotoServer
+
+from curation.records import Decision, Score, Verdict
+from curation.tables import TABLES, Sample, Workspace, schema_of, sweep
+
+SCORES = [Score("c1", "motion", "1", 2.5, None), Score("c2", "motion", "1", None, "no frames")]
+
+
+@pytest.fixture(params=["folder", pytest.param("s3", marks=pytest.mark.slow)])
+def workspace(request, tmp_path, monkeypatch):
+    if request.param == "folder":
+        yield Workspace(str(tmp_path / "ws"))
+        return
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    endpoint = "http://{}:{}".format(*server.get_host_and_port())
+    for key, value in {
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL": endpoint,
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }.items():
+        monkeypatch.setenv(key, value)
+    boto3.client("s3", endpoint_url=endpoint).create_bucket(Bucket="footage")
+    yield Workspace(f"s3://footage/{tmp_path.name}?endpoint_override={endpoint.removeprefix('http://')}&scheme=http")
+    server.stop()
+
+
+def test_rows_come_back_as_the_records_they_were(workspace):
+    table = workspace.table("scores")
+    assert table.records() == []
+    assert table.append("part", SCORES) == 2
+    assert table.records() == SCORES
+
+
+def test_a_part_written_again_replaces_itself(workspace):
+    table = workspace.table("scores")
+    table.append("part", SCORES)
+    table.append("part", SCORES[:1])
+    assert table.records() == SCORES[:1]
+    table.append("part", [])
+    assert table.stems() == set()
+
+
+def test_a_key_in_two_parts_is_read_once_and_rows_are_ordered_by_key(workspace):
+    table = workspace.table("scores")
+    table.append("b", [Score("c0", "motion", "1", 9.0, None), *SCORES])
+    table.append("a", SCORES)
+    assert [row.clip_id for row in table.records()] == ["c0", "c1", "c2"]
+    assert table.distinct("scorer") == {("motion",)}
+
+
+def test_the_sweep_removes_parts_without_their_completion_twin(workspace):
+    clips, sources = workspace.table("scores"), workspace.table("samples")
+    clips.append("finished", SCORES)
+    clips.append("torn", SCORES)
+    sources.append("finished", [Sample("s", "u", "p", 0, "{}", "c")])
+    assert sweep(sources, [clips]) == ["scores/torn"]
+    assert (clips.stems(), sources.stems()) == ({"finished"}, {"finished"})
+
+
+def test_files_are_whole_or_absent(workspace):
+    workspace.write_bytes(b"one", "media", "a.bin")
+    workspace.write_bytes(b"two", "media", "a.bin")
+    assert workspace.read_bytes("media", "a.bin") == b"two"
+    assert workspace.file_names("media") == {"a.bin"}
+    assert (workspace.exists("media", "a.bin"), workspace.exists("media", "b.bin")) == (True, False)
+    assert workspace.file_names("nowhere") == set()
+
+
+def test_a_record_that_does_not_fit_its_table_is_refused(tmp_path):
+    with pytest.raises((pa.ArrowInvalid, pa.ArrowTypeError)):
+        Workspace(str(tmp_path)).table("scores").append("part", [Score("c1", "motion", "1", "loud", None)])  # type: ignore[arg-type]
+
+
+def test_an_unknown_table_is_named_with_the_known_ones(tmp_path):
+    with pytest.raises(KeyError, match="no table 'clip'; the tables are annotations, captions, clips"):
+        Workspace(str(tmp_path)).table("clip")
+
+
+def test_a_score_is_a_value_or_an_error_never_both():
+    for value, error in ((None, None), (1.0, "broken")):
+        with pytest.raises(ValueError, match="a score is a value or an error"):
+            Score("c1", "motion", "1", value, error)
+
+
+@pytest.mark.parametrize("name", sorted(TABLES))
+def test_every_table_has_a_schema_and_a_key_among_its_columns(name):
+    spec = TABLES[name]
+    assert set(spec.key) <= set(schema_of(spec.record).names)
+
+
+def test_decisions_are_stored_as_their_words(tmp_path):
+    table = Workspace(str(tmp_path)).table("gate_verdicts")
+    table.append("part", [Verdict("c1", "video", Decision.KEEP, "passed", "gates", "d")])
+    (verdict,) = table.records()
+    assert verdict.decision == "keep"
