@@ -1,11 +1,63 @@
-"""Draft captions: what a person starts from, made only of what is known about a clip, never of what is guessed."""
+"""Draft captions: what a person starts from, made only of what is known about a clip, never of what is guessed.
+
+    title "A street in Lyon", motion 5.2, exposure 40  -->  "A street in Lyon. Strong motion. Dark picture."
+
+Known are the source's title and the measured scores. A draft says nothing about who or what is in the picture; that is
+for the person, and `by = draft:facts` tells every reader downstream that nobody has looked yet. The version is the
+content's own id, so a draft that reads differently is a different row.
+"""
+
+from collections.abc import Mapping
 
 from pydantic import BaseModel, Field
 
+from curation.records import Caption, Clip, content_id
+
+BY_FACTS = "draft:facts"
+
+
+class Wording(BaseModel, frozen=True, extra="forbid"):
+    """Words for a score's low and high values; in between nothing is said."""
+
+    scorer: str = Field(description="whose value is put into words, in that scorer's unit")
+    low_below: float = Field(description="values under this are called `low`")
+    low: str = Field(description="words for a low value")
+    high_above: float = Field(description="values over this are called `high`")
+    high: str = Field(description="words for a high value")
+
+    def words(self, value: float) -> str:
+        """The words for a value, empty where it is neither low nor high."""
+        return self.low if value < self.low_below else self.high if value > self.high_above else ""
+
 
 class DraftSettings(BaseModel, frozen=True, extra="forbid"):
-    """How the measured facts of a clip are put into the words of a draft caption."""
+    """How the known facts of a clip are put into the words of a draft caption."""
 
-    use_title: bool = Field(
-        default=True, description="open the short caption with the source's title, where it has one"
+    use_title: bool = Field(default=True, description="open the short caption with the source's title, if it has one")
+    wordings: tuple[Wording, ...] = Field(
+        default=(
+            Wording(scorer="motion", low_below=0.5, low="hardly any motion", high_above=4.0, high="strong motion"),
+            Wording(scorer="exposure", low_below=0.25, low="dark picture", high_above=0.7, high="bright picture"),
+        ),
+        description="scores that are said in words, in this order",
     )
+
+
+def draft_caption(clip: Clip, title: str, scores: Mapping[str, float], settings: DraftSettings) -> Caption:
+    """The draft of a clip.
+
+    Args:
+        title: the source's title, empty if it has none.
+        scores: the clip's values by scorer; a scorer without a value is not mentioned.
+    """
+    parts = [" ".join(title.split())] if settings.use_title and title.strip() else []
+    for wording in settings.wordings:
+        if wording.scorer in scores:
+            parts.append(wording.words(scores[wording.scorer]))
+    short = " ".join(_sentence(part) for part in parts if part) or "A shot."
+    return Caption(clip_id=clip.clip_id, by=BY_FACTS, version=content_id(BY_FACTS, short), short=short)
+
+
+def _sentence(text: str) -> str:
+    text = text.rstrip(". ")
+    return f"{text[:1].upper()}{text[1:]}."

@@ -89,7 +89,8 @@ class Client:
         self, project: Project, tasks: Sequence[Task], on_chunk: Callable[[int], None] | None = None
     ) -> tuple[set[str], set[str]]:
         """Import the tasks whose clip is not there yet, in the given order. Returns clip ids (pushed, there before)."""
-        pushed, there = set(), set()
+        pushed: set[str] = set()
+        there: set[str] = set()
         for start in range(0, len(tasks), PUSH_CHUNK):
             chunk = tasks[start : start + PUSH_CHUNK]
             have = self.present(project, [task.clip_id for task in chunk])
@@ -104,16 +105,19 @@ class Client:
         return pushed, there
 
     def present(self, project: Project, clip_ids: Sequence[str]) -> set[str]:
-        """Which of these clips (at most `PUSH_CHUNK`) lie on the server."""
-        query = _query([(f"data.{KEY}", "in_list", "List", list(clip_ids))])
-        listing = self._sdk.tasks.list(
-            project=project.project_id, query=query, page_size=1000, fields="task_only", include=["id", "data"]
-        )
-        return {task.data[KEY] for task in listing}
+        """Which of these clips lie on the server."""
+        found: set[str] = set()
+        for start in range(0, len(clip_ids), PUSH_CHUNK):
+            query = _query([(f"data.{KEY}", "in_list", "List", list(clip_ids[start : start + PUSH_CHUNK]))])
+            listing = self._sdk.tasks.list(
+                project=project.project_id, query=query, page_size=1000, fields="task_only", include=["id", "data"]
+            )
+            found |= {task.data[KEY] for task in listing}
+        return found
 
-    def show_drafts(self, project: Project, draft_version: str) -> None:
-        """Fill in the page from the drafts of this version."""
-        self._sdk.projects.update(id=project.project_id, model_version=draft_version, show_collab_predictions=True)
+    def show_drafts(self, project: Project, drafted_by: str) -> None:
+        """Fill in the page from the drafts of this author."""
+        self._sdk.projects.update(id=project.project_id, model_version=drafted_by, show_collab_predictions=True)
 
     def num_tasks(self, project: Project) -> int:
         return self._sdk.projects.get(id=project.project_id).task_number or 0

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Literal
 from xml.etree import ElementTree
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 
 from annotation.captions import DraftSettings
 from annotation.server import ServerSettings
@@ -40,14 +40,22 @@ class AnnotationSettings(BaseModel, frozen=True, extra="forbid"):
     title: str = Field(
         default="Dailies", min_length=3, max_length=50, description="the project's title in Label Studio"
     )
-    reviewers: Literal["simulated", "me"] = Field(
+    reviewers: Literal["simulated", "me", "team"] = Field(
         default="simulated",
-        description="who answers: two simulated annotators, whose rows say so, or the person at the screen",
+        description="who answers: two simulated annotators (their rows say so), the person at the screen, or several",
     )
     overlap: int = Field(default=2, ge=1, description="answers wanted per clip; with reviewers = me it is 1")
     seed: int = Field(default=0, ge=0, description="orders the tasks and draws the simulated annotators' noise")
     server: ServerSettings = ServerSettings()
     drafts: DraftSettings = DraftSettings()
+
+    @model_validator(mode="after")
+    def _enough_people(self) -> "AnnotationSettings":
+        if self.reviewers == "simulated" and self.overlap > 2:
+            raise ValueError(
+                f"overlap = {self.overlap}, but there are only 2 simulated annotators; tasks would wait on"
+            )
+        return self
 
     @property
     def answers_per_clip(self) -> int:
@@ -80,7 +88,6 @@ class ChoiceQuestion:
     required: bool = False
     many: bool = False
     dropdown: bool = False
-    only_if: Condition | None = None
 
 
 @dataclass(frozen=True)
@@ -91,7 +98,6 @@ class RatingQuestion:
     title: str
     key: str
     required: bool = False
-    only_if: Condition | None = None
 
 
 @dataclass(frozen=True)
@@ -103,7 +109,6 @@ class TextQuestion:
     placeholder: str
     rows: int = 1
     required: bool = False
-    only_if: Condition | None = None
 
 
 Question = ChoiceQuestion | RatingQuestion | TextQuestion
@@ -111,12 +116,13 @@ Question = ChoiceQuestion | RatingQuestion | TextQuestion
 
 @dataclass(frozen=True)
 class Panel:
-    """A titled group of questions, laid out in `columns`; `left` panels stand below the video."""
+    """A titled group of questions in `columns`, shown only if `only_if` holds; `below` panels stand under the video."""
 
     title: str
     questions: tuple[Question, ...]
     columns: int = 1
-    left: bool = False
+    below: bool = False
+    only_if: Condition | None = None
 
 
 @dataclass(frozen=True)
@@ -130,9 +136,14 @@ class Screen:
         return {question.name: question for panel in self.panels for question in panel.questions}
 
     @property
+    def conditions(self) -> dict[str, Condition | None]:
+        """Under which condition each question is asked."""
+        return {question.name: panel.only_if for panel in self.panels for question in panel.questions}
+
+    @property
     def digest(self) -> str:
         """Changes whenever what may be answered changes."""
-        return content_id(*self.questions.values())
+        return content_id(*self.questions.values(), *self.conditions.values())
 
 
 KEPT, REJECTED = "keep", "reject"
@@ -159,11 +170,14 @@ SCREEN = Screen(
     panels=(
         Panel(
             "Verdict",
+            (ChoiceQuestion("verdict", "Verdict", (Option(KEPT, "1"), Option(REJECTED, "2")), required=True),),
+        ),
+        Panel(
+            "Why not?",
             (
-                ChoiceQuestion("verdict", "Verdict", (Option(KEPT, "1"), Option(REJECTED, "2")), required=True),
                 ChoiceQuestion(
                     "reject_reasons",
-                    "Why not",
+                    "Reject reasons",
                     (
                         Option("text or watermark", "3"),
                         Option("cut inside", "4"),
@@ -176,40 +190,38 @@ SCREEN = Screen(
                     ),
                     required=True,
                     many=True,
-                    only_if=IF_REJECTED,
                 ),
             ),
+            only_if=IF_REJECTED,
         ),
         Panel(
             "Looks",
             (
-                RatingQuestion("color_harmony", "Colour harmony", "q", required=True, only_if=IF_KEPT),
-                RatingQuestion("lighting_quality", "Lighting", "w", required=True, only_if=IF_KEPT),
-                RatingQuestion("object_emphasis", "Object emphasis", "e", required=True, only_if=IF_KEPT),
-                RatingQuestion("spatial_layout", "Spatial layout", "r", required=True, only_if=IF_KEPT),
+                RatingQuestion("color_harmony", "Colour harmony", "q", required=True),
+                RatingQuestion("lighting_quality", "Lighting", "w", required=True),
+                RatingQuestion("object_emphasis", "Object emphasis", "e", required=True),
+                RatingQuestion("spatial_layout", "Spatial layout", "r", required=True),
             ),
-            columns=2,
+            only_if=IF_KEPT,
         ),
         Panel(
             "Motion",
             (
-                RatingQuestion("motion_speed", "Speed", "a", required=True, only_if=IF_KEPT),
-                RatingQuestion("action_integrity", "Action is whole", "s", required=True, only_if=IF_KEPT),
-                RatingQuestion("motion_blur", "Free of blur", "d", required=True, only_if=IF_KEPT),
+                RatingQuestion("motion_speed", "Speed", "a", required=True),
+                RatingQuestion("action_integrity", "Action is whole", "s", required=True),
+                RatingQuestion("motion_blur", "Free of blur", "d", required=True),
             ),
-            columns=2,
+            only_if=IF_KEPT,
         ),
         Panel(
             "Caption",
             (
                 TextQuestion("short", "Short", "One sentence: who does what, where", rows=2, required=True),
-                TextQuestion("dense", "Dense", "Everything that happens, in order, with the camera", rows=2),
+                TextQuestion("dense", "Dense", "Everything that happens, in order, with the camera", rows=3),
             ),
-            left=True,
-            columns=2,
         ),
         Panel(
-            "Caption details",
+            "Caption in parts",
             (
                 TextQuestion("background", "Background", "behind the subject"),
                 TextQuestion("style", "Style", "documentary, cartoon, film noir"),
@@ -226,49 +238,72 @@ SCREEN = Screen(
                     dropdown=True,
                 ),
             ),
-            columns=2,
+            columns=3,
+            below=True,
         ),
     )
 )
 
+INSTRUCTION = (
+    "Watch the clip, then 1 keeps or 2 rejects it. Kept clips get seven ratings: their letter adds a star. "
+    "Correct the caption with its pencil. Letters and digits typed outside a text box change answers. "
+    "Ctrl+Enter submits, Ctrl+Space skips."
+)
 
+# The side panels list regions, of which this screen has none; without them the video is a quarter larger.
 STYLE = """
-.dailies .page { display: grid; grid-template-columns: minmax(480px, 3fr) minmax(380px, 2fr); gap: 16px; }
-.dailies .columns-2 { display: grid; grid-template-columns: 1fr 1fr; gap: 4px 16px; }
+.lsf-sidepanels__wrapper { display: none !important; }
+.lsf-sidepanels { padding: 0 !important; }
+.dailies .page { display: grid; grid-template-columns: minmax(480px, 1fr) minmax(340px, 420px); gap: 4px 24px; }
+.dailies .columns-3 { display: grid; grid-template-columns: 1fr 1fr 1fr; gap: 0 16px; }
+.dailies .panel { margin-bottom: 12px; }
+.dailies h3 { font-size: 12px; letter-spacing: 0.08em; text-transform: uppercase; opacity: 0.6; margin: 0 0 2px 0; }
+.dailies h4 { font-size: 14px; line-height: 20px; margin: 2px 0; }
+.dailies .rating { display: flex; align-items: center; justify-content: space-between; min-height: 36px; }
+.dailies .choice .lsf-choices { margin: 4px 0; }
+.dailies .text .lsf-text-area { margin: 0 0 4px 0; }
+.dailies .text .ant-form-item { margin: 0; }
 """
 
 
 def render(screen: Screen) -> str:
-    """The screen as Label Studio's XML; task data gives `video` (address), `frame_rate` and `clip_id`."""
+    """The screen as Label Studio's XML; task data gives `video` (address) and `frame_rate` (Hz, as text)."""
     root = ElementTree.Element("View", className="dailies")
     ElementTree.SubElement(root, "Style").text = STYLE
     page = ElementTree.SubElement(root, "View", className="page")
     left, right = ElementTree.SubElement(page, "View"), ElementTree.SubElement(page, "View")
-    ElementTree.SubElement(
-        left, "Video", name=VIDEO, value="$video", frameRate="$frame_rate", height="500", timelineHeight="0"
-    )
+    video = {"name": VIDEO, "value": "$video", "frameRate": "$frame_rate", "height": "570", "timelineHeight": "0"}
+    ElementTree.SubElement(left, "Video", video)
     for panel in screen.panels:
-        column = left if panel.left else right
-        body = ElementTree.SubElement(column, "View", className=f"columns-{panel.columns}")
-        for question in panel.questions:
-            _render_question(body, question)
+        _render_panel(left if panel.below else right, panel)
     ElementTree.indent(root)
     return ElementTree.tostring(root, encoding="unicode")
 
 
-def _render_question(parent: ElementTree.Element, question: Question) -> None:
-    asked = question.only_if
-    condition = (
-        {}
-        if asked is None
-        else {"visibleWhen": "choice-selected", "whenTagName": asked.question, "whenChoiceValue": asked.value}
-    )
-    cell = ElementTree.SubElement(parent, "View", condition)
-    key = f" [{question.key}]" if isinstance(question, RatingQuestion) else ""
-    ElementTree.SubElement(cell, "Header", value=question.title + key, size="5")
+def _render_panel(parent: ElementTree.Element, panel: Panel) -> None:
+    condition = {}
+    if panel.only_if is not None:
+        condition = {
+            "visibleWhen": "choice-selected",
+            "whenTagName": panel.only_if.question,
+            "whenChoiceValue": panel.only_if.value,
+        }
+    box = ElementTree.SubElement(parent, "View", condition, className="panel")
+    ElementTree.SubElement(box, "Header", value=panel.title, size="4")
+    body = ElementTree.SubElement(box, "View", className=f"columns-{panel.columns}")
+    for question in panel.questions:
+        _render_question(body, question, titled=len(panel.questions) > 1)
+
+
+def _render_question(parent: ElementTree.Element, question: Question, titled: bool) -> None:
+    kind = type(question).__name__.removesuffix("Question").lower()
+    cell = ElementTree.SubElement(parent, "View", className=kind)
+    if titled:
+        key = f" [{question.key}]" if isinstance(question, RatingQuestion) else ""
+        ElementTree.SubElement(cell, "Header", value=question.title + key, size="6")
     shared = {"name": question.name, "toName": VIDEO}
     if question.required:
-        shared |= {"required": "true", "requiredMessage": f"{question.title} is missing"}
+        shared |= {"required": "true", "requiredMessage": f"{question.title}: please answer"}
     match question:
         case ChoiceQuestion():
             look = {"layout": "select"} if question.dropdown else {"showInline": "true"}
@@ -277,16 +312,8 @@ def _render_question(parent: ElementTree.Element, question: Question) -> None:
             for option in question.options:
                 ElementTree.SubElement(control, "Choice", value=option.value, hotkey=option.key)
         case RatingQuestion():
-            ElementTree.SubElement(
-                cell, "Rating", shared, maxRating=str(MAX_RATING), hotkey=question.key, icon="star", size="medium"
-            )
+            stars = {"maxRating": str(MAX_RATING), "hotkey": question.key, "icon": "star", "size": "medium"}
+            ElementTree.SubElement(cell, "Rating", shared | stars)
         case TextQuestion():
-            ElementTree.SubElement(
-                cell,
-                "TextArea",
-                shared,
-                rows=str(question.rows),
-                maxSubmissions="1",
-                editable="true",
-                placeholder=question.placeholder,
-            )
+            text = {"rows": str(question.rows), "maxSubmissions": "1", "editable": "true"}
+            ElementTree.SubElement(cell, "TextArea", shared | text, placeholder=question.placeholder)

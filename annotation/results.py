@@ -106,7 +106,7 @@ def read_answers(screen: Screen, result: list[dict[str, Any]]) -> tuple[dict[str
         answers[name] = _read_one(questions[name], item)
         if item.get("origin"):
             origins[name] = str(item["origin"])
-    asked = {name: question for name, question in questions.items() if is_asked(question, answers)}
+    asked = {name: question for name, question in questions.items() if is_asked(screen, name, answers)}
     missing = [name for name, question in asked.items() if question.required and not answers.get(name)]
     if missing:
         raise InvalidAnswer("missing answer", f"{', '.join(missing)} must be answered and {_is_or_are(missing)} not")
@@ -114,8 +114,8 @@ def read_answers(screen: Screen, result: list[dict[str, Any]]) -> tuple[dict[str
     return {name: answers[name] for name in kept}, {name: origins[name] for name in kept if name in origins}
 
 
-def is_asked(question: Question, answers: Mapping[str, Answer]) -> bool:
-    condition = question.only_if
+def is_asked(screen: Screen, name: str, answers: Mapping[str, Answer]) -> bool:
+    condition = screen.conditions[name]
     return condition is None or answers.get(condition.question) == condition.value
 
 

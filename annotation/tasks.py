@@ -32,12 +32,12 @@ class Task:
 
     clip_id: str
     data: dict[str, Any]
-    draft_version: str
+    drafted_by: str
     draft: list[dict[str, Any]]
 
     def payload(self) -> dict[str, Any]:
         """As the import endpoint takes it."""
-        return {"data": self.data, "predictions": [{"model_version": self.draft_version, "result": self.draft}]}
+        return {"data": self.data, "predictions": [{"model_version": self.drafted_by, "result": self.draft}]}
 
 
 def proxy_path(clip_id: str) -> str:
@@ -56,10 +56,6 @@ def to_task(screen: Screen, clip: Clip, draft: Caption) -> Task:
             "frame_rate": f"{clip.frame_rate:.6g}",
             "source": f"{PurePosixPath(clip.uri).name}, {clip.start_s:.2f}-{clip.end_s:.2f} s",
         },
-        draft_version=draft_version(draft),
+        drafted_by=draft.by,
         draft=to_result(screen, answers),
     )
-
-
-def draft_version(draft: Caption) -> str:
-    return f"{draft.by}/{draft.version}"

@@ -1,0 +1,109 @@
+"""The way from a workspace to its project in Label Studio: the embedded server, or one that is already there.
+
+connect(workspace, settings) --> Connection(client of the one who runs Dailies, the project)
+connection.as_member(email)  --> a client with another member's own token (embedded server only)
+login(workspace, settings)   --> what a person needs to start: address, e-mail, the file with the password
+"""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from annotation.accounts import ADMIN, account_file, signed_in
+from annotation.client import Client, Project
+from annotation.project import API_KEY_VARIABLE, INSTRUCTION, SCREEN, AnnotationSettings, render
+from annotation.server import ensure, stop
+from annotation.tasks import PROXY_FOLDER
+from curation.records import UserError
+from curation.tables import Workspace
+
+HOME, MEDIA = "label_studio", "media"
+EMBEDDED = "embedded"
+
+
+@dataclass(frozen=True)
+class Login:
+    """How a person gets to the tasks. The password stays in its 0600 file."""
+
+    url: str
+    email: str
+    password_file: Path | None
+
+    def __str__(self) -> str:
+        where = f", password in {self.password_file}" if self.password_file else ""
+        return f"{self.url}  (sign in as {self.email}{where})"
+
+
+@dataclass(frozen=True)
+class Connection:
+    """An open project. `server` names the server in annotation keys, the same however often its port changes."""
+
+    server: str
+    client: Client
+    project: Project
+    home: Path | None  # the embedded server's private folder
+
+    def as_member(self, email: str) -> Client:
+        """A client that acts as another member, who joins first if need be.
+
+        Raises:
+            UserError: the server is not ours, so we make no accounts there.
+        """
+        if self.home is None:
+            raise UserError(
+                f"{email} would need an account on {self.project.url}; simulated annotators answer only on the "
+                "embedded server. Set annotation.reviewers to team, or annotation.url to empty."
+            )
+        inviter = signed_in(self.home, self.project.url, ADMIN)
+        return Client(self.project.url, signed_in(self.home, self.project.url, email, inviter).token)
+
+    def login(self) -> Login:
+        """Where people sign in, and as whom."""
+        if self.home is None:
+            return Login(self.project.labeling_url, "your own account", None)
+        return Login(self.project.labeling_url, ADMIN, account_file(self.home, ADMIN))
+
+
+def connect(
+    workspace: Workspace, settings: AnnotationSettings, on_wait: Callable[[float], None] | None = None
+) -> Connection:
+    """Reach the project; the embedded server is started if it does not run, and goes on running afterwards.
+
+    Args:
+        on_wait: called with the seconds waited so far while the embedded server starts.
+
+    Raises:
+        UserError: Label Studio is not installed, the API key is missing, or the workspace is not a local folder.
+    """
+    if settings.url:
+        key = os.environ.get(API_KEY_VARIABLE, "")
+        if not key:
+            raise UserError(
+                f"annotation.url = {settings.url} needs an API key in the environment variable {API_KEY_VARIABLE}; "
+                "it is under Account & Settings on that server"
+            )
+        server, home, client = settings.url, None, Client(settings.url, key, trust_env=True)
+    else:
+        home = _local(workspace, HOME)
+        running = ensure(home, _local(workspace, MEDIA), settings.server, on_wait)
+        server, client = EMBEDDED, Client(running.url, signed_in(home, running.url, ADMIN).token)
+    media = _local(workspace, MEDIA, PROXY_FOLDER)
+    media.mkdir(parents=True, exist_ok=True)
+    project = client.open_project(settings.title, render(SCREEN), settings.answers_per_clip, INSTRUCTION, media)
+    return Connection(server, client, project, home)
+
+
+def stop_server(workspace: Workspace) -> bool:
+    """End the workspace's embedded server. Returns whether one ran."""
+    return workspace.is_local and stop(_local(workspace, HOME))
+
+
+def _local(workspace: Workspace, *parts: str) -> Path:
+    try:
+        return workspace.local_path(*parts)
+    except ValueError as error:
+        raise UserError(
+            f"Label Studio reads clips from a local folder, and the workspace is {workspace.uri}; "
+            "run route and collect in a local workspace"
+        ) from error

@@ -1,0 +1,159 @@
+"""`dailies collect`: pull people's answers, check every one against the screen, keep them, and resolve them.
+
+    Label Studio --pull--> valid: `annotations` (appended, never edited) --resolve--> `human_verdicts`, `captions`
+                           invalid: `failures`, with the reason and what was given
+
+Pulling is by polling and incremental: only tasks touched since the newest answer we have, less a minute for answers
+that were being written meanwhile. The resolved tables are a pure function of all annotations, written as one part that
+replaces the last one. Ends with tasks = answered + waiting + skipped, and exits 1 where the server has another number
+of tasks.
+"""
+
+import argparse
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from annotation.agreement import Standing, ballots, percent_agreement, resolve, standing
+from annotation.connection import Connection, stop_server
+from annotation.project import SCREEN, AnnotationSettings
+from annotation.results import InvalidAnswer, RawAnswer, annotation_key, to_annotation, to_failure
+from annotation.simulated import TASTES, answer
+from curation.records import Annotation, Failure, UserError, content_id
+from curation.tables import Workspace
+from jobs.config import Context
+from jobs.progress import Progress
+from jobs.route import current_values, effective_settings, open_connection
+
+HELP = "pull, check and resolve people's answers"
+OVERLAP_OF_PULLS = timedelta(minutes=1)
+RESOLVED = "resolved"
+
+
+@dataclass(frozen=True)
+class Pulled:
+    """What one pull brought."""
+
+    new: list[Annotation]
+    invalid: list[Failure]
+    known: int
+
+    def __str__(self) -> str:
+        reasons = Counter(failure.reason for failure in self.invalid)
+        named = ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items()))
+        invalid = f"{len(self.invalid)} invalid{f' ({named})' if named else ''}"
+        total = len(self.new) + len(self.invalid) + self.known
+        return f"collect: {total} answers pulled = {len(self.new)} new + {self.known} known + {invalid}"
+
+
+@dataclass(frozen=True)
+class CollectTally:
+    """The accounting of the tasks."""
+
+    tasks: int
+    on_server: int
+    standings: Counter[Standing] = field(default_factory=Counter)
+
+    @property
+    def holds(self) -> bool:
+        return self.tasks == self.on_server == self.standings.total()
+
+    def __str__(self) -> str:
+        parts = " + ".join(f"{self.standings[standing]} {standing.value}" for standing in Standing)
+        text = f"collect: {self.tasks} tasks = {parts}"
+        missing = (
+            f"  DOES NOT HOLD: the server has {self.on_server} tasks; `dailies route` pushes what is missing there"
+        )
+        return text if self.holds else text + missing
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--simulate", action="store_true", help="let the simulated annotators answer what waits, first")
+    parser.add_argument("--stop-server", action="store_true", help="end the embedded Label Studio afterwards")
+
+
+def run(context: Context) -> int:
+    if not context.workspace.table("tasks").stems():
+        raise UserError(
+            f"nothing to collect: no task was pushed from {context.workspace.uri}; run `dailies route` first"
+        )
+    if getattr(context.args, "simulate", False):
+        answer_as_simulated(context)
+    settings = effective_settings(context)
+    connection = open_connection(context, settings)
+    print(keep_answers(context.workspace, connection), flush=True)
+    tally = resolve_answers(context.workspace, connection, settings)
+    print(tally, flush=True)
+    if getattr(context.args, "stop_server", False):
+        stop_server(context.workspace)
+    return 0 if tally.holds else 1
+
+
+def answer_as_simulated(context: Context) -> int:
+    """Let the two simulated annotators answer every task that waits, with their own tokens. Returns the answers given.
+
+    Raises:
+        UserError: the recipe says that people answer, or the server is not the embedded one.
+    """
+    settings = effective_settings(context)
+    if settings.reviewers != "simulated":
+        raise UserError(f"annotation.reviewers is {settings.reviewers!r}: simulated answers would mix with people's")
+    connection, scores, done = open_connection(context, settings), current_values(context), 0
+    num_wanted = connection.client.num_tasks(connection.project) * settings.overlap
+    with Progress("simulated annotators", total=num_wanted, unit="answers") as progress:
+        for taste in TASTES[: settings.overlap]:
+            client = connection.as_member(taste.email)
+            done += answer(client, connection.project, taste, scores, settings.overlap, settings.seed, progress.advance)
+    return done
+
+
+def keep_answers(workspace: Workspace, connection: Connection) -> Pulled:
+    """Pull what is new, append valid answers to `annotations` and invalid ones to `failures`."""
+    title, table = connection.project.title, workspace.table("annotations")
+    kept = [row for row in table.records() if row.project == title]
+    known = {row.annotation_key for row in kept}
+    known |= {row.input_id for row in workspace.table("failures").records() if row.job == "collect"}
+    with Progress("collect", total=None, unit="answers") as progress:
+        pulled = _sort_out(connection, connection.client.pull(connection.project, _since(kept)), known, progress)
+    table.append(f"answers-{content_id(*(row.annotation_key for row in pulled.new))}", pulled.new)
+    failed = [failure.input_id for failure in pulled.invalid]
+    workspace.table("failures").append(f"collect-{content_id(*failed)}", pulled.invalid)
+    return pulled
+
+
+def resolve_answers(workspace: Workspace, connection: Connection, settings: AnnotationSettings) -> CollectTally:
+    """Write verdicts and captions of all decided clips, and count where each task stands."""
+    title = connection.project.title
+    annotations = workspace.table("annotations").records()
+    verdicts, captions = resolve(annotations, settings.answers_per_clip)
+    workspace.table("human_verdicts").append(RESOLVED, verdicts)
+    workspace.table("captions").append(RESOLVED, captions)
+    agreement = percent_agreement(annotations, "verdict")
+    if agreement.share is not None:
+        print(f"collect: {agreement.share:.0%} of {agreement.num_pairs} pairs of verdicts agree", flush=True)
+    votes = ballots(annotations)
+    clip_ids = {task.clip_id for task in workspace.table("tasks").records() if task.project == title}
+    standings = Counter(standing(votes.get(clip_id, []), settings.answers_per_clip) for clip_id in clip_ids)
+    return CollectTally(len(clip_ids), connection.client.num_tasks(connection.project), standings)
+
+
+def _sort_out(connection: Connection, raws: Iterable[RawAnswer], known: set[str], progress: Progress) -> Pulled:
+    server, title = connection.server, connection.project.title
+    new, invalid, num_known = [], [], 0
+    for raw in raws:
+        progress.advance()
+        if annotation_key(server, title, raw) in known:
+            num_known += 1
+            continue
+        try:
+            new.append(to_annotation(SCREEN, server, title, raw))
+        except InvalidAnswer as error:
+            invalid.append(to_failure(SCREEN, server, title, raw, error))
+    return Pulled(new, invalid, num_known)
+
+
+def _since(kept: list[Annotation]) -> datetime | None:
+    if not kept:
+        return None
+    return max(datetime.fromisoformat(row.updated_at) for row in kept) - OVERLAP_OF_PULLS
