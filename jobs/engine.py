@@ -17,6 +17,7 @@ Ray Data's own checkpoint is not used: it records rows when a write task ends, t
 import faulthandler
 import logging
 import os
+import pickle
 import sys
 import threading
 import time
@@ -34,7 +35,6 @@ import ray
 import ray.data
 import ray.exceptions
 from pydantic import BaseModel, Field
-from ray import cloudpickle  # pyright: ignore[reportAttributeAccessIssue]
 from ray.data import ActorPoolStrategy
 
 from curation.records import Failure, content_id
@@ -177,7 +177,7 @@ class _PartWriter:
         self.worker = job.make_worker()
 
     def __call__(self, batch: pa.Table) -> pa.Table:
-        items: list[Item] = [cloudpickle.loads(data) for data in batch.column("item").to_pylist()]
+        items: list[Item] = [pickle.loads(data) for data in batch.column("item").to_pylist()]
         total = Outcome({table: [] for table in self.tables})
         labels: dict[str, str] = {}
         for item in items:
@@ -303,7 +303,7 @@ def _run_round(
 ) -> None:
     per_part = 1 if alone else max(1, min(settings.items_per_part, len(due) // (4 * room.workers)))
     blocks = [
-        pa.table({"item": [cloudpickle.dumps(item) for item in due[start : start + per_part]]})
+        pa.table({"item": [pickle.dumps(item) for item in due[start : start + per_part]]})
         for start in range(0, len(due), per_part)
     ]
     ledger = ray.remote(Ledger).options(num_cpus=0).remote()

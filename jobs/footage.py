@@ -17,6 +17,9 @@ class FootageSettings(BaseModel, frozen=True, extra="forbid"):
         ("mp4", "mov", "m4v", "mkv", "webm", "avi", "ts", "mts", "m2ts", "mpg", "mpeg", "mxf", "flv", "wmv", "3gp"),
         description="files with these endings are inputs, whatever is in them",
     )
+    rendered_films: int | None = Field(
+        default=None, ge=1, description="where path is empty the demo renders films: how many, None for all"
+    )
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,106 @@
+"""`dailies demo`: every verb in order on one workspace, with its own rendered footage or yours.
+
+    footage -> split -> score -> route -> Label Studio -> collect -> pack -> train -> generate -> report
+
+Each step does only what is due, so an interrupted demo goes on where it stopped when it is run again. With
+`--reviewers me` it stops after `route`, tells where to log in, and goes on when it is run with `--after-review`.
+"""
+
+import argparse
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from curation.records import UserError
+from jobs import collect, generate, pack, report, route, score, split, train
+from jobs.cluster import joined
+from jobs.demo_footage import num_frames, render
+from jobs.progress import Progress
+
+if TYPE_CHECKING:
+    from jobs.config import Context
+
+FOOTAGE, SEED = "footage", 0
+
+
+@dataclass(frozen=True)
+class Step:
+    """One verb of the demo, and what it is in plain words."""
+
+    name: str
+    says: str
+    run: Callable[["Context"], int]
+
+
+BEFORE_REVIEW = (
+    Step("split", "cut the footage into clips", split.run),
+    Step("score", "score every clip", score.run),
+    Step("route", "judge, and send what needs a person to Label Studio", route.run),
+)
+REVIEW = Step("review", "two simulated annotators answer through the server's API", collect.answer_as_simulated)
+AFTER_REVIEW = (
+    Step("collect", "pull, check and resolve the answers", collect.run),
+    Step("pack", "write the chosen clips into shards", pack.run),
+    Step("train", "walk the training stages", train.run),
+    Step("generate", "make videos from noise and a prompt", generate.run),
+    Step("report", "show what became of everything", report.run),
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--footage", metavar="DIR_OR_URI", help="your own videos instead of the rendered ones")
+    parser.add_argument("--reviewers", choices=("simulated", "me"), help="who answers in Label Studio")
+    parser.add_argument("--after-review", action="store_true", help="go on with what has been answered so far")
+    for verb in (route, collect, train, generate, report):
+        verb.add_arguments(parser.add_argument_group(verb.__name__.rpartition(".")[2]))  # type: ignore[arg-type]
+
+
+def run(context: "Context") -> int:
+    context = _with_choices(context)
+    mine = context.recipe.annotation.reviewers == "me"
+    started_s = time.monotonic()
+    steps = () if context.args.after_review else BEFORE_REVIEW
+    if not (mine or context.args.after_review):
+        steps = (*steps, REVIEW)
+    if not mine or context.args.after_review:
+        steps = (*steps, *AFTER_REVIEW)
+    with joined():
+        for number, step in enumerate(steps, 1):
+            print(f"\n[{number}/{len(steps)}] {step.name}: {step.says}", flush=True)
+            step_started_s = time.monotonic()
+            code = step.run(context)
+            if code:
+                print(f"{step.name} ended with exit code {code}; run the demo again to go on from here", flush=True)
+                return code
+            print(f"{step.name} took {time.monotonic() - step_started_s:.0f} s", flush=True)
+    print(f"\ndemo took {time.monotonic() - started_s:.0f} s", flush=True)
+    if mine and not context.args.after_review:
+        print(collect.how_to_log_in(context))
+        print("When you have answered, go on with:  make demo REVIEWERS=me AFTER_REVIEW=1", flush=True)
+    return 0
+
+
+def _with_choices(context: "Context") -> "Context":
+    """The context with the demo's flags worked into its recipe, and with footage to work on."""
+    recipe, args = context.recipe, context.args
+    if args.reviewers:
+        recipe = recipe.model_copy(
+            update={"annotation": recipe.annotation.model_copy(update={"reviewers": args.reviewers})}
+        )
+    path = args.footage or recipe.footage.path
+    if not path:
+        folder = context.workspace.local_path(FOOTAGE)
+        _render(folder, recipe.footage.rendered_films)
+        path = str(folder)
+    recipe = recipe.model_copy(update={"footage": recipe.footage.model_copy(update={"path": path})})
+    return replace(context, recipe=recipe)
+
+
+def _render(folder: Path, num_films: int | None) -> None:
+    try:
+        with Progress("render footage", num_frames(SEED, num_films), "frames") as progress:
+            render(folder, SEED, progress.advance, num_films)
+    except OSError as error:
+        raise UserError(f"cannot render the demo's footage into {folder}: {error}") from error
