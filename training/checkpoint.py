@@ -6,8 +6,8 @@
                               state.json             step, place in the data, seed, sha256 of the files; written last
 
 `state.json` is the commit: each file is written aside and renamed, and a folder without `state.json` is what a killed
-writer left, is never read and is swept before the next checkpoint. So the same code serves a folder and an object store,
-where folders cannot be renamed. Nothing is pickled.
+writer left, is never read and is swept before the next checkpoint. So the same code serves a folder and an object
+store, where folders cannot be renamed. Nothing is pickled.
 """
 
 import hashlib

@@ -4,8 +4,8 @@
         --held-out clips set apart by a hash of their id-->  SampleStream per training stage
              source by share, order by hash(seed, stage, epoch, clip)  -->  Sample(clip, number, seed)
 
-The order is a pure function of the seed and of how many samples each source has given, so the whole state is an epoch and
-a position per source, and which clips a stage read can be told afterwards by walking the stream again. Every
+The order is a pure function of the seed and of how many samples each source has given, so the whole state is an epoch
+and a position per source, and which clips a stage read can be told afterwards by walking the stream again. Every
 sample carries its own seed (noise, timestep, caption), so nothing depends on how samples are batched.
 Encoded clips stay in memory (a 64 px clip is 5-20 kB); decoded ones in a bounded cache.
 """
@@ -82,7 +82,7 @@ class ClipLibrary:
             if not members:
                 raise UserError(
                     f"there are no packed clips of curation stage {source!r} in {workspace.uri}; the recipe needs "
-                    f"[pack.{source}] and clips that pass [gates.{source}], then `dailies pack` writes them"
+                    f"[pack.stages.{source}] and clips that pass [gates.{source}], then `dailies pack` writes them"
                 )
             self._add(source, members)
 
@@ -122,8 +122,8 @@ def _packed_clip(source: str, shard: Shard, item: ShardItem) -> PackedClip:
     width, height, num_frames = int(meta["width"]), int(meta["height"]), int(meta["num_frames"])
     if width % PIXELS_PER_TOKEN or height % PIXELS_PER_TOKEN or num_frames % FRAMES_PER_LATENT != 1:
         raise UserError(
-            f"clip {item.clip_id} in {shard.uri} is {width}x{height} with {num_frames} frames; training needs sides that "
-            f"are multiples of {PIXELS_PER_TOKEN} and 4n+1 frames: change [pack.{source}] and pack again"
+            f"clip {item.clip_id} in {shard.uri} is {width}x{height} with {num_frames} frames; training needs sides "
+            f"that are multiples of {PIXELS_PER_TOKEN} and 4n+1 frames: change [pack.stages.{source}] and pack again"
         )
     return PackedClip(item.clip_id, source, shard.uri, width, height, num_frames, dict(meta["caption"]))
 
@@ -135,7 +135,8 @@ def _size(shape: Sequence[int]) -> str:
 def held_out_ids(clips: Mapping[str, Sequence[PackedClip]], share: float) -> frozenset[str]:
     """Ids of the clips that no stage trains on, by hash of the id, so that a clip is held out everywhere or nowhere.
 
-    A curation stage with two or more clips has at least one held-out clip, unless `share` is 0, and always one to train on.
+    A curation stage with two or more clips has at least one held-out clip, unless `share` is 0, and always one to
+    train on.
     """
     if share == 0:
         return frozenset()

@@ -24,8 +24,8 @@ class WeightAverage:
     def update(self, num_updates: int) -> None:
         """Take in the current weights; `num_updates` counts updates before this one, from 0."""
         decay = min(self.decay, (1 + num_updates) / (10 + num_updates))
-        names = list(self.average)
-        torch._foreach_lerp_([self.average[name] for name in names], [self._weights[name] for name in names], 1 - decay)
+        for name, weight in self._weights.items():
+            self.average[name].lerp_(weight, 1 - decay)
 
     @torch.no_grad()
     def load(self, average: dict[str, Tensor]) -> None:

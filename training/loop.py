@@ -3,8 +3,8 @@
     stream --samples--> objective.prepare --batch--> objective.loss [B] --mean--> gradients --> AdamW --> average
                         every log_every: metrics        every checkpoint_every: checkpoint (after metrics)
 
-A checkpoint is written only after the losses up to it were seen to be finite, so the last one is always good; it holds all
-that the next step depends on, and a killed run continues with the same bits (a test compares them).
+A checkpoint is written only after the losses up to it were seen to be finite, so the last one is always good; it holds
+all that the next step depends on, and a killed run continues with the same bits (a test compares them).
 """
 
 from collections.abc import Callable, Sequence
@@ -47,7 +47,7 @@ class Objective(Protocol):
         ...
 
     def result(self) -> dict[str, Any]:
-        """What later stages need beside the weights, as JSON; asked once, at the end, with averaged weights in place."""
+        """What later stages need beside the weights, as JSON; asked once, at the end, with averaged weights."""
         ...
 
 

@@ -72,7 +72,7 @@ class VAEObjective:
         return [VideoGroup(torch.stack([video for video, _ in group]), group[0][1]) for group in groups]
 
     def _crop(self, sample: Sample) -> np.ndarray:
-        """A random box of at most crop_px x crop_px x crop_frames; the VAE is convolutional, and small crops are cheap."""
+        """A random box of at most crop_px x crop_px x crop_frames: the VAE is convolutional, crops are cheap."""
         frames = self.pixels(sample.clip)
         rng = random.Random(sample.seed)
         limits = (self.stage.crop_frames, self.stage.crop_px, self.stage.crop_px)
@@ -91,7 +91,7 @@ class VAEObjective:
         posterior = self.vae.encode(video)
         decoded = self.vae.decode(posterior.sample(generator_of(group.seed)))
         l1_B = (decoded - video).abs().flatten(1).mean(dim=1)
-        return l1_B + self.stage.kl_weight * posterior.kl()
+        return l1_B + self.stage.kl_weight * posterior.kl() / posterior.mode()[0].numel()
 
     @torch.no_grad()
     def measure(self, clips: Sequence[PackedClip]) -> tuple[float, dict[str, float]]:
@@ -127,7 +127,7 @@ class FlowBatch:
 
 
 class FlowObjective:
-    """Velocity of the straight path between noise and a clip's latent, unweighted, time drawn logit-normal and shifted."""
+    """Velocity of the straight path between noise and a clip's latent; time drawn logit-normal, shifted, unweighted."""
 
     def __init__(
         self,

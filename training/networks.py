@@ -1,0 +1,90 @@
+"""Networks from presets and checkpoints, and the frozen text encoders from folders.
+
+A checkpoint of a stage's last step carries the network's configuration, so opening it needs no recipe. Tiny text
+encoders are made from the packed captions: the same captions and seed give the same files, written once per corpus.
+"""
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from pyarrow import fs as pafs
+
+from curation.records import UserError, content_id
+from curation.tables import Workspace
+from model.dit import VideoDiT
+from model.presets import DiTConfig, VAEConfig
+from model.text import TextEncoder, build_tiny_text_encoder
+from model.vae import CausalVideoVAE
+from training.checkpoint import CheckpointStore
+from training.loop import AVERAGE
+from training.stages import TextSettings
+
+TEXT_ENCODER = "text_encoder"
+
+Network = CausalVideoVAE | VideoDiT
+
+
+def build_network(config: VAEConfig | DiTConfig, seed: int) -> Network:
+    """A network with new weights that follow from the seed; torch's global generator is left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return CausalVideoVAE(config) if isinstance(config, VAEConfig) else VideoDiT(config)
+
+
+def load_network(store: CheckpointStore) -> Network:
+    """The network of a finished stage, with its averaged weights.
+
+    Raises:
+        UserError: the file of the weights is damaged.
+    """
+    step = max(store.steps())
+    checkpoint = store.load(step, (AVERAGE,))
+    result = checkpoint.state["result"]
+    config_type = VAEConfig if result["network"] == "vae" else DiTConfig
+    network = build_network(config_type(**{name: _tuples(value) for name, value in result["config"].items()}), 0)
+    network.load_state_dict(checkpoint.tensors[AVERAGE])
+    return network
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
+
+
+def make_text_encoder(workspace: Workspace, corpus: Sequence[str], seed: int) -> str:
+    """Write tiny text encoders for these captions into the workspace, if they are not there; returns their id."""
+    encoder_id = content_id("tiny text encoder", seed, *corpus)
+    with tempfile.TemporaryDirectory() as scratch:
+        build_tiny_text_encoder(scratch, corpus, seed)
+        for file in sorted(path for path in Path(scratch).rglob("*") if path.is_file()):
+            path = (TEXT_ENCODER, encoder_id, *file.relative_to(scratch).parts)
+            if not workspace.exists(*path):
+                workspace.write_bytes(file.read_bytes(), *path)
+    return encoder_id
+
+
+def open_text_encoder(workspace: Workspace, folders: TextSettings, encoder_id: str) -> TextEncoder:
+    """The encoders in the given folders, or those that `make_text_encoder` wrote under `encoder_id`.
+
+    Raises:
+        UserError: a folder holds no model that transformers can read.
+    """
+    if folders.llm:
+        try:
+            return TextEncoder.from_folders(folders.llm, folders.clip)
+        except ValueError as error:
+            raise UserError(f"train.text does not fit: {error}") from error
+    if workspace.is_local:
+        folder = workspace.local_path(TEXT_ENCODER, encoder_id)
+        return TextEncoder.from_folders(folder / "llm", folder / "clip")
+    with tempfile.TemporaryDirectory() as scratch:
+        for name in ("llm", "clip"):
+            pafs.copy_files(
+                workspace.path(TEXT_ENCODER, encoder_id, name),
+                str(Path(scratch) / name),
+                source_filesystem=workspace.fs,
+                destination_filesystem=pafs.LocalFileSystem(),
+            )
+        return TextEncoder.from_folders(Path(scratch) / "llm", Path(scratch) / "clip")
