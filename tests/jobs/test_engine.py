@@ -5,19 +5,18 @@ Each fault is a real one in a real Ray actor: SIGKILL, a hang, an exception, a c
 
 import os
 import signal
-import threading
 import time
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import psutil
 import pytest
 
 from curation.records import Score, UserError
 from curation.tables import Workspace
 from jobs.cluster import capacity
 from jobs.engine import EngineSettings, Item, Job, Outcome, Tally, run
+from tests.jobs.faults import killing
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("local_ray")]
 
@@ -112,41 +111,16 @@ def test_one_poisonous_input_of_a_shared_item_is_found_and_its_siblings_survive(
 def test_workers_killed_in_the_middle_lose_and_repeat_nothing(tmp_path):
     workspace, log = Workspace(str(tmp_path / "ws")), tmp_path / "log"
     keys = [f"slow{i:02d}" for i in range(24)]
-    stop = threading.Event()
-    killed: list[int] = []
 
-    def kill_two_workers() -> None:
-        while len(killed) < 2 and not stop.is_set():
-            started = log.read_text().count("\n") if log.exists() else 0
-            if started >= 4 * (len(killed) + 1):
-                victim = next(iter(actors()), None)
-                if victim is not None:
-                    victim.kill()
-                    killed.append(victim.pid)
-            stop.wait(0.05)
+    def some_are_done(kills: int) -> bool:
+        return log.exists() and log.read_text().count("\n") >= 4 * (kills + 1)
 
-    killer = threading.Thread(target=kill_two_workers)
-    killer.start()
-    tally = run(job_of(workspace, log, singles(*keys)), workspace, SETTINGS)
-    stop.set()
-    killer.join()
+    with killing(2, some_are_done) as killed:
+        tally = run(job_of(workspace, log, singles(*keys)), workspace, SETTINGS)
     assert len(killed) == 2
     assert finished(workspace) == set(keys)
     assert workspace.table("scores").read().num_rows == len(keys)
     assert (tally.results, tally.failures, tally.holds) == (24, {}, True)
-
-
-def actors() -> list[psutil.Process]:
-    """This session's actor processes that run the engine's writer."""
-    children = psutil.Process().children(recursive=True)
-    return [child for child in children if "_PartWriter" in " ".join(_command(child))]
-
-
-def _command(process: psutil.Process) -> list[str]:
-    try:
-        return process.cmdline()
-    except psutil.Error:
-        return []
 
 
 def test_an_interrupted_writer_leaves_nothing_half_done(tmp_path):

@@ -1,0 +1,47 @@
+"""A small workspace for the verbs after `score`: real clips of a rendered film, with scores and captions as rows."""
+
+import argparse
+from pathlib import Path
+
+from curation.gates import GateRule, GateSettings, StageGates
+from curation.records import Caption, Clip, Score
+from curation.score import ScoreSettings, scorer_versions
+from curation.split import SplitSettings, split_video
+from curation.tables import Workspace
+from jobs.config import Context, Recipe
+from jobs.engine import EngineSettings
+from jobs.pack import PackSettings, StageBucket
+from tests.footage import shots
+
+SCORERS = ScoreSettings(scorers=("sharpness",))
+
+
+def context_of(folder: Path, sharpness: list[float | None], num_shots: int = 4, people: bool = False) -> Context:
+    """One film of `num_shots` clips whose sharpness scores are given (None: that scorer failed), all captioned."""
+    video, clips = split_video(str(shots(folder / "film.mp4", num_shots=num_shots).path), SplitSettings())
+    workspace = Workspace(str(folder / "ws"))
+    version = scorer_versions(SCORERS)["sharpness"]
+    workspace.table("clips").append("film", clips)
+    workspace.table("videos").append("film", [video])
+    scores = [
+        Score(clip.clip_id, "sharpness", version, value, "no frames" if value is None else None)
+        for clip, value in zip(clips, sharpness, strict=True)
+    ]
+    workspace.table("scores").append("film", scores)
+    captions = [Caption(clip.clip_id, "draft:facts", "1", f"shot {index}") for index, clip in enumerate(clips)]
+    workspace.table("captions").append("film", captions)
+    rule = GateRule(scorer="sharpness", min=10, review_min=5)
+    recipe = Recipe(
+        engine=EngineSettings(memory_gib_per_worker=0.3),
+        score=SCORERS,
+        gates=GateSettings(stages={"video": StageGates(rules=(rule,), people=people)}),
+        pack=PackSettings(
+            stages={"video": StageBucket(width=64, height=64, num_frames=9, frame_rate=8)}, clips_per_shard=3
+        ),
+    )
+    return Context(recipe, workspace, argparse.Namespace())
+
+
+def clips_in(context: Context) -> list[Clip]:
+    """The film's clips in order of time."""
+    return sorted(context.workspace.table("clips").records(), key=lambda clip: clip.start_pts)
