@@ -13,7 +13,7 @@ changed shards are a new run, beside the old one.
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,7 +27,7 @@ from model.text import TextEncoder
 from model.vae import CausalVideoVAE
 from training.captions import assemble
 from training.checkpoint import CheckpointStore
-from training.data import ClipLibrary, PackedClip, SampleStream, held_out_ids, seed_of
+from training.data import ClipLibrary, PackedClip, Sample, SampleStream, held_out_ids, seed_of
 from training.loop import AVERAGE, Objective, OnStep, run_stage
 from training.metrics import Metrics
 from training.networks import Network, build_network, load_network, make_text_encoder, open_text_encoder
@@ -45,9 +45,10 @@ class StageResult:
     began_at_step: int
     steps: int
     seconds: float
-    num_packed: int
+    num_packed: int  # members of the stage's shards; a clip in two curation stages counts twice
+    num_trainable: int
     num_held_out: int
-    num_read: int
+    num_read: int  # members of `num_trainable` that the steps reached
     before: dict[str, Any] | None  # metrics rows; None where no clip is held out
     after: dict[str, Any] | None
 
@@ -66,7 +67,8 @@ class TrainingRun:
         self.library = ClipLibrary(workspace, sources, settings.cache_mb)
         self.held_out_ids = held_out_ids(self.library.clips, settings.held_out)
         self.shards = sorted({shard.sha256 for group in self.library.shards.values() for shard in group})
-        self.run_id = content_id(settings.model_dump_json(), *self.shards)
+        networks = (VAE_PRESETS[settings.vae], DIT_PRESETS[settings.dit])  # a preset can change under its name
+        self.run_id = content_id(settings.model_dump_json(), *networks, *self.shards)
         self.text_encoder_id = self._make_text_encoder()
         self.metrics = Metrics(workspace, CHECKPOINTS, self.run_id, "metrics.jsonl")
         self._text: TextEncoder | None = None
@@ -99,23 +101,28 @@ class TrainingRun:
             steps=stage.steps,
             seconds=time.perf_counter() - started_s,
             num_packed=sum(len(self.library.clips[source]) for source in stage.shards),
+            num_trainable=len(self._apart(stage, held_out=False)),
             num_held_out=len(self._apart(stage, held_out=True)),
-            num_read=len(self.reads(stage)),
+            num_read=len({sample.clip.key for _, sample in self._walk(stage)}),
             before=rows[0] if rows else None,
             after=rows[-1] if rows else None,
         )
 
     def reads(self, stage: StageSettings) -> list[TrainRead]:
         """Which clips the whole stage reads, how often and between which steps, by walking its stream again."""
-        stream = self._stream(stage)
         steps: dict[str, list[int]] = {}
-        for step in range(1, stage.steps + 1):
-            for sample in stream.next_samples(stage.batch):
-                steps.setdefault(sample.clip.clip_id, []).append(step)
+        for step, sample in self._walk(stage):
+            steps.setdefault(sample.clip.clip_id, []).append(step)
         return [
             TrainRead(self.run_id, stage.name, clip_id, len(seen), seen[0], seen[-1])
             for clip_id, seen in sorted(steps.items())
         ]
+
+    def _walk(self, stage: StageSettings) -> Iterator[tuple[int, Sample]]:
+        stream = self._stream(stage)
+        for step in range(1, stage.steps + 1):
+            for sample in stream.next_samples(stage.batch):
+                yield step, sample
 
     def _stream(self, stage: StageSettings) -> SampleStream:
         by_source: dict[str, list[PackedClip]] = {source: [] for source in stage.shards}

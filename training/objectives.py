@@ -111,7 +111,8 @@ class VAEObjective:
     def result(self) -> dict[str, Any]:
         """The configuration with the scaling factor that brings this VAE's latents to unit variance."""
         chosen = sorted(self.clips, key=lambda clip: seed_of("scale", *clip.key))[:NUM_SCALE_CLIPS]
-        squares = [self.vae.encode(to_tensor(self.pixels(clip))[None]).mode().square().mean() for clip in chosen]
+        posteriors = [self.vae.encode(to_tensor(self.pixels(clip))[None]) for clip in chosen]
+        squares = [(posterior.mean.square() + posterior.logvar.exp()).mean() for posterior in posteriors]  # E z^2
         scale = 1.0 / torch.stack(squares).mean().sqrt().item()
         return {"network": "vae", "config": asdict(replace(self.vae.config, scaling_factor=scale))}
 
