@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import httpx
 from label_studio_sdk import LabelStudio
@@ -54,13 +54,19 @@ class OpenTask:
 
 
 class Client:
-    """One account's connection to one server."""
+    """One account's connection to one server; a context manager that closes its sockets."""
 
     def __init__(self, url: str, token: str, trust_env: bool = False) -> None:
         """`trust_env` lets proxy variables apply; a server on loopback must not be asked for through a proxy."""
         self.url = url.rstrip("/")
-        http = httpx.Client(trust_env=trust_env, timeout=TIMEOUT_S, follow_redirects=True)
-        self._sdk = LabelStudio(base_url=self.url, api_key=token, httpx_client=http, timeout=TIMEOUT_S)
+        self._http = httpx.Client(trust_env=trust_env, timeout=TIMEOUT_S, follow_redirects=True)
+        self._sdk = LabelStudio(base_url=self.url, api_key=token, httpx_client=self._http, timeout=TIMEOUT_S)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._http.close()
 
     def open_project(self, title: str, label_config: str, overlap: int, instruction: str, media: Path) -> Project:
         """The project of that title, made or brought up to date; `media` is the folder whose clips its tasks show."""

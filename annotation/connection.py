@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from annotation.accounts import ADMIN, account_file, signed_in
 from annotation.client import Client, Project
@@ -37,12 +38,21 @@ class Login:
 
 @dataclass(frozen=True)
 class Connection:
-    """An open project. `server` names the server in annotation keys, the same however often its port changes."""
+    """An open project; a context manager that closes the client.
+
+    `server` names the server in annotation keys, the same however often the embedded server's port changes.
+    """
 
     server: str
     client: Client
     project: Project
     home: Path | None  # the embedded server's private folder
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.client.__exit__()
 
     def as_member(self, email: str) -> Client:
         """A client that acts as another member, who joins first if need be.
@@ -90,7 +100,11 @@ def connect(
         server, client = EMBEDDED, Client(running.url, signed_in(home, running.url, ADMIN).token)
     media = _local(workspace, MEDIA, PROXY_FOLDER)
     media.mkdir(parents=True, exist_ok=True)
-    project = client.open_project(settings.title, render(SCREEN), settings.answers_per_clip, INSTRUCTION, media)
+    try:
+        project = client.open_project(settings.title, render(SCREEN), settings.answers_per_clip, INSTRUCTION, media)
+    except BaseException:
+        client.__exit__()
+        raise
     return Connection(server, client, project, home)
 
 

@@ -81,9 +81,9 @@ def run(context: Context) -> int:
     if getattr(context.args, "simulate", False):
         answer_as_simulated(context)
     settings = effective_settings(context)
-    connection = open_connection(context, settings)
-    print(keep_answers(context.workspace, connection), flush=True)
-    tally = resolve_answers(context.workspace, connection, settings)
+    with open_connection(context, settings) as connection:
+        print(keep_answers(context.workspace, connection), flush=True)
+        tally = resolve_answers(context.workspace, connection, settings)
     print(tally, flush=True)
     if getattr(context.args, "stop_server", False):
         stop_server(context.workspace)
@@ -99,12 +99,14 @@ def answer_as_simulated(context: Context) -> int:
     settings = effective_settings(context)
     if settings.reviewers != "simulated":
         raise UserError(f"annotation.reviewers is {settings.reviewers!r}: simulated answers would mix with people's")
-    connection, scores, done = open_connection(context, settings), current_values(context), 0
-    num_wanted = connection.client.num_tasks(connection.project) * settings.overlap
-    with Progress("simulated annotators", total=num_wanted, unit="answers") as progress:
-        for taste in TASTES[: settings.overlap]:
-            client = connection.as_member(taste.email)
-            done += answer(client, connection.project, taste, scores, settings.overlap, settings.seed, progress.advance)
+    scores, done, wanted = current_values(context), 0, settings.answers_per_clip
+    with open_connection(context, settings) as connection:
+        project = connection.project
+        num_tasks = connection.client.num_tasks(project)
+        with Progress("simulated annotators", total=num_tasks * wanted, unit="answers") as progress:
+            for taste in TASTES[:wanted]:
+                with connection.as_member(taste.email) as client:
+                    done += answer(client, project, taste, scores, wanted, settings.seed, progress.advance)
     return done
 
 

@@ -57,11 +57,11 @@ def run(context: Context) -> int:
     if not routed:
         print(RouteTally(0, 0, 0, 0, 0))
         return 0
-    connection = open_connection(context, settings)
-    tally = push(context, settings, connection, routed)
-    print(tally, flush=True)
-    if settings.reviewers != "simulated":
-        print(f"route: answer at {connection.login()}\nroute: then run `dailies collect`", flush=True)
+    with open_connection(context, settings) as connection:
+        tally = push(context, settings, connection, routed)
+        print(tally, flush=True)
+        if settings.reviewers != "simulated":
+            print(f"route: answer at {connection.login()}\nroute: then run `dailies collect`", flush=True)
     return 0 if tally.holds and not tally.failed else 1
 
 
