@@ -136,8 +136,8 @@ def test_cuts_of_real_footage_are_found(real_footage: Path) -> None:
     settings = SplitSettings(trim_frames=0, min_clip_s=0.01, max_clip_s=1000)
     right = wrong = missed = 0
     for name, truth in json.loads((real_footage / "cuts.json").read_text()).items():
-        if name.startswith(("moviepy_big", "psd_issue-236", "dvr_", "intel_")):
-            continue  # large: 60 % of the time for 4 of 16 cuts
+        if not name.startswith(("skv_", "dover_", "psd_issue-195", "moviepy_chaplin", "decord_")):
+            continue  # the rest takes three times as long for 4 more cuts
         _, clips = split_video(str(real_footage / name), settings)
         found = [sum(clip.num_frames for clip in clips[:index]) for index in range(1, len(clips))]
         matched = [cut for cut in truth if any(abs(cut - each) <= 2 for each in found)]

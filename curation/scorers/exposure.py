@@ -1,0 +1,40 @@
+"""Exposure: the share of the picture that is neither crushed to black nor clipped to white, the mean over frames.
+
+A pixel counts as exposed from luma 16 to 239 of 0-255. Black frames, white flashes and fades score near 0, ordinary
+footage above 0.9, wide-screen footage with black bars about 0.75, night scenes between.
+"""
+
+from typing import ClassVar
+
+import numpy as np
+from pydantic import BaseModel, Field
+
+from curation.scorer import ClipFrames, Direction
+from curation.video import FrameSpec
+
+DARKEST, BRIGHTEST = 16, 239
+
+
+class ExposureSettings(BaseModel, frozen=True, extra="forbid"):
+    fps: float = Field(default=2.0, gt=0, description="frames looked at per second")
+
+
+class ExposureScorer:
+    settings_class: ClassVar[type[BaseModel]] = ExposureSettings
+    direction: ClassVar[Direction] = "higher is better"
+    unit: ClassVar[str] = "share of pixels with luma 16-239 of 255"
+    low: ClassVar[float] = 0.0
+    high: ClassVar[float] = 1.0
+
+    def __init__(self, settings: ExposureSettings) -> None:
+        self.frames = FrameSpec(settings.fps, short_side_px=360)
+        self.version = f"1/{settings.fps:g}fps"
+
+    def missing(self) -> str | None:
+        return None
+
+    def load(self) -> None:
+        pass
+
+    def __call__(self, clip: ClipFrames) -> float:
+        return float(np.mean((clip.luma >= DARKEST) & (clip.luma <= BRIGHTEST)))
