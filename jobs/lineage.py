@@ -1,0 +1,204 @@
+"""Everything the workspace knows of one clip: why it is in the training set, or not, and who said so.
+
+    clip_id --> clips, videos, scores, gate_verdicts (+ the rules' thresholds, from the saved recipe with their digest),
+                tasks, annotations, human_verdicts, captions, shard_members, shards, train_reads, failures
+
+Read only. `trace` prints it, `report` shows it.
+"""
+
+import difflib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import pyarrow.compute as pc
+from pyarrow import fs as pafs
+from pydantic import ValidationError
+
+from curation.gates import GateRule, GateSettings, findings, rules_digest
+from curation.records import Annotation, Caption, Clip, Failure, Score, Shard, ShardMember, UserError, Verdict, Video
+from curation.score import scorer_versions
+from curation.tables import HumanVerdict, PushedTask, TrainRead, Workspace
+
+MAX_NAMED = 5
+
+
+@dataclass(frozen=True)
+class RuleFinding:
+    """What one rule of a stage's gates said of the clip."""
+
+    scorer: str
+    bounds: str
+    outcome: str  # pass, narrow, fail or unknown
+    text: str
+
+
+@dataclass(frozen=True)
+class JudgedStage:
+    """One gate verdict; `rules` is empty if no saved recipe has these rules."""
+
+    verdict: Verdict
+    rules: tuple[RuleFinding, ...]
+
+
+@dataclass(frozen=True)
+class Packed:
+    """Where a copy of the clip lies; `held_out_of` names the training runs that measured with it and never learned."""
+
+    member: ShardMember
+    shard: Shard | None
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """The history of one clip, in the order in which it happened."""
+
+    clip: Clip
+    video: Video | None
+    scores: tuple[Score, ...]
+    gates: tuple[JudgedStage, ...]
+    tasks: tuple[PushedTask, ...]
+    annotations: tuple[Annotation, ...]
+    human_verdicts: tuple[HumanVerdict, ...]
+    captions: tuple[Caption, ...]
+    packed: tuple[Packed, ...]
+    reads: tuple[TrainRead, ...]
+    held_out_of: tuple[str, ...]
+    failures: tuple[Failure, ...]
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), indent=1, ensure_ascii=False)
+
+
+def lineage(workspace: Workspace, clip_id: str) -> Lineage:
+    """Collect the history of a clip.
+
+    Args:
+        clip_id: the id, or the beginning of it if no other clip begins so.
+
+    Raises:
+        UserError: no clip, or more than one, begins with `clip_id`.
+    """
+    clip_id = find_clip_id(workspace, clip_id)
+    (clip,) = _rows(workspace, "clips", clip_id)
+    videos = _rows(workspace, "videos", clip.video_id, key="video_id")
+    scores = tuple(_rows(workspace, "scores", clip_id))
+    members = _rows(workspace, "shard_members", clip_id)
+    shards = {shard.shard_id: shard for shard in workspace.table("shards").records()} if members else {}
+    failures = [row for row in workspace.table("failures").records() if clip_id in row.input_id]
+    return Lineage(
+        clip=clip,
+        video=videos[0] if videos else None,
+        scores=scores,
+        gates=_gates(workspace, clip, scores),
+        tasks=tuple(_rows(workspace, "tasks", clip_id)),
+        annotations=tuple(sorted(_rows(workspace, "annotations", clip_id), key=lambda row: row.updated_at)),
+        human_verdicts=tuple(_rows(workspace, "human_verdicts", clip_id)),
+        captions=tuple(_rows(workspace, "captions", clip_id)),
+        packed=tuple(Packed(member, shards.get(member.shard_id)) for member in members),
+        reads=tuple(_rows(workspace, "train_reads", clip_id)),
+        held_out_of=_held_out_of(workspace, clip_id),
+        failures=tuple(failures),
+    )
+
+
+def find_clip_id(workspace: Workspace, given: str) -> str:
+    """The one clip id that begins with `given`.
+
+    Raises:
+        UserError: there is none, or there are several; the message names what is near.
+    """
+    clip_ids = sorted(clip_id for (clip_id,) in workspace.table("clips").distinct("clip_id"))
+    if not clip_ids:
+        raise UserError(f"no clip {given!r}: {workspace.uri} has no clips yet; run `dailies split` first")
+    found = [clip_id for clip_id in clip_ids if given and clip_id.startswith(given)]
+    if len(found) == 1 or given in found:
+        return given if given in found else found[0]
+    total = f"{len(clip_ids)} clip{'s' if len(clip_ids) > 1 else ''}"
+    if found:
+        named = ", ".join(found[:MAX_NAMED]) + (", ..." if len(found) > MAX_NAMED else "")
+        raise UserError(f"{len(found)} of {total} begin with {given!r}: {named}; give more of the id")
+    near = difflib.get_close_matches(given, clip_ids, n=MAX_NAMED, cutoff=0.5) or clip_ids[:MAX_NAMED]
+    like = "nearest" if near != clip_ids[: len(near)] or len(clip_ids) <= MAX_NAMED else "the first"
+    raise UserError(f"no clip {given!r} among the {total} of {workspace.uri}; {like}: {', '.join(near)}")
+
+
+@dataclass(frozen=True)
+class KnownRules:
+    """The gates behind a rules digest, and the scorer versions that they judged."""
+
+    gates: GateSettings
+    versions: Mapping[str, str]
+
+
+def known_rules(workspace: Workspace) -> dict[str, KnownRules]:
+    """Rules digest -> rules, of every recipe that was run on this workspace.
+
+    A recipe of an older Dailies that no longer validates, or whose weights are gone, is left out: its verdicts keep
+    their reasons, only the thresholds cannot be shown.
+    """
+    from jobs.config import Recipe
+
+    known = {}
+    for name in sorted(workspace.file_names("recipes")):
+        if not name.endswith(".json"):
+            continue
+        try:
+            recipe = Recipe.model_validate_json(workspace.read_bytes("recipes", name))
+            versions = scorer_versions(recipe.score)
+        except (ValidationError, UserError, OSError):
+            continue
+        known[rules_digest(recipe.gates, versions)] = KnownRules(recipe.gates, versions)
+    return known
+
+
+def bounds_text(rule: GateRule) -> str:
+    """A rule's thresholds in words: "at least 30, a person decides from 20"."""
+    parts = []
+    if rule.min is not None:
+        band = f", a person decides from {rule.review_min:g}" if rule.review_min is not None else ""
+        parts.append(f"at least {rule.min:g}{band}")
+    if rule.max is not None:
+        band = f", a person decides up to {rule.review_max:g}" if rule.review_max is not None else ""
+        parts.append(f"at most {rule.max:g}{band}")
+    return "; ".join(parts)
+
+
+def _gates(workspace: Workspace, clip: Clip, scores: Iterable[Score]) -> tuple[JudgedStage, ...]:
+    verdicts = _rows(workspace, "gate_verdicts", clip.clip_id)
+    known = known_rules(workspace) if verdicts else {}
+    judged = []
+    for verdict in verdicts:
+        rules = known.get(verdict.rules_digest)
+        judged.append(JudgedStage(verdict, _findings(rules, verdict.stage, clip, scores) if rules else ()))
+    order = [stage for rules in known.values() for stage in rules.gates.stages]
+    return tuple(sorted(judged, key=lambda each: order.index(each.verdict.stage) if each.rules else len(order)))
+
+
+def _findings(rules: KnownRules, stage: str, clip: Clip, scores: Iterable[Score]) -> tuple[RuleFinding, ...]:
+    judged = {score.scorer: score for score in scores if rules.versions.get(score.scorer) == score.version}
+    gates = rules.gates.stages[stage]
+    return tuple(
+        RuleFinding(found.scorer, bounds_text(rule), found.outcome.value, found.text)
+        for rule, found in zip(gates.rules, findings(gates, clip, judged), strict=True)
+    )
+
+
+def _held_out_of(workspace: Workspace, clip_id: str) -> tuple[str, ...]:
+    selector = pafs.FileSelector(workspace.path("checkpoints"), allow_not_found=True)
+    runs = [info.base_name for info in workspace.fs.get_file_info(selector) if info.type == pafs.FileType.Directory]
+    held_out = []
+    for run in sorted(runs):
+        if workspace.exists("checkpoints", run, "run.json"):
+            facts = json.loads(workspace.read_bytes("checkpoints", run, "run.json"))
+            if clip_id in facts.get("held_out", []):
+                held_out.append(run)
+    return tuple(held_out)
+
+
+def _rows(workspace: Workspace, table: str, value: str, key: str = "clip_id") -> list[Any]:
+    """The records of a table whose `key` column has this value."""
+    source = workspace.table(table)
+    rows = source.read()
+    return [source.spec.record(**row) for row in rows.filter(pc.field(key) == value).to_pylist()]
