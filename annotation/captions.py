@@ -1,6 +1,6 @@
 """Draft captions: what a person starts from, made only of what is known about a clip, never of what is guessed.
 
-    title "A street in Lyon", motion 5.2, exposure 40  -->  "A street in Lyon. Strong motion. Dark picture."
+    title "A street in Lyon", motion 0.61, sharpness 31  -->  "A street in Lyon. Fast motion. Soft picture."
 
 Known are the source's title and the measured scores. A draft says nothing about who or what is in the picture; that is
 for the person, and `by = draft:facts` tells every reader downstream that nobody has looked yet. The version is the
@@ -17,17 +17,19 @@ BY_FACTS = "draft:facts"
 
 
 class Wording(BaseModel, frozen=True, extra="forbid"):
-    """Words for a score's low and high values; in between nothing is said."""
+    """Words for a score's low and high values; in between, and where a bound is absent, nothing is said."""
 
     scorer: str = Field(description="whose value is put into words, in that scorer's unit")
-    low_below: float = Field(description="values under this are called `low`")
-    low: str = Field(description="words for a low value")
-    high_above: float = Field(description="values over this are called `high`")
-    high: str = Field(description="words for a high value")
+    low_below: float | None = Field(default=None, description="values under this are called `low`")
+    low: str = Field(default="", description="words for a low value")
+    high_above: float | None = Field(default=None, description="values over this are called `high`")
+    high: str = Field(default="", description="words for a high value")
 
     def words(self, value: float) -> str:
-        """The words for a value, empty where it is neither low nor high."""
-        return self.low if value < self.low_below else self.high if value > self.high_above else ""
+        """The words for a value, or empty."""
+        if self.low_below is not None and value < self.low_below:
+            return self.low
+        return self.high if self.high_above is not None and value > self.high_above else ""
 
 
 class DraftSettings(BaseModel, frozen=True, extra="forbid"):
@@ -36,8 +38,9 @@ class DraftSettings(BaseModel, frozen=True, extra="forbid"):
     use_title: bool = Field(default=True, description="open the short caption with the source's title, if it has one")
     wordings: tuple[Wording, ...] = Field(
         default=(
-            Wording(scorer="motion", low_below=0.5, low="hardly any motion", high_above=4.0, high="strong motion"),
-            Wording(scorer="exposure", low_below=0.25, low="dark picture", high_above=0.7, high="bright picture"),
+            Wording(scorer="motion", low_below=0.02, low="hardly any motion", high_above=0.5, high="fast motion"),
+            Wording(scorer="sharpness", low_below=50.0, low="soft picture"),
+            Wording(scorer="text_overlay", high_above=0.01, high="text on the picture"),
         ),
         description="scores that are said in words, in this order",
     )

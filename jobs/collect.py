@@ -24,7 +24,7 @@ from curation.records import Annotation, Failure, UserError, content_id
 from curation.tables import Workspace
 from jobs.config import Context
 from jobs.progress import Progress
-from jobs.route import current_values, effective_settings, open_connection
+from jobs.route import current_values, open_connection
 
 HELP = "pull, check and resolve people's answers"
 OVERLAP_OF_PULLS = timedelta(minutes=1)
@@ -74,40 +74,51 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(context: Context) -> int:
+    settings = context.recipe.annotation
     if not context.workspace.table("tasks").stems():
-        raise UserError(
-            f"nothing to collect: no task was pushed from {context.workspace.uri}; run `dailies route` first"
-        )
+        print("collect: 0 tasks; `dailies route` has sent nothing to people", flush=True)
+        return 0
     if getattr(context.args, "simulate", False):
         answer_as_simulated(context)
-    settings = effective_settings(context)
-    with open_connection(context, settings) as connection:
+    with open_connection(context) as connection:
         print(keep_answers(context.workspace, connection), flush=True)
         tally = resolve_answers(context.workspace, connection, settings)
     print(tally, flush=True)
-    if getattr(context.args, "stop_server", False):
-        stop_server(context.workspace)
+    if settings.reviewers == "simulated" or getattr(context.args, "stop_server", False):
+        stop_server(context.workspace)  # nobody is at the screen; the next verb that needs it starts it in 3 s
     return 0 if tally.holds else 1
 
 
 def answer_as_simulated(context: Context) -> int:
-    """Let the two simulated annotators answer every task that waits, with their own tokens. Returns the answers given.
+    """Let the two simulated annotators answer every task that waits, with their own tokens. Returns exit code 0.
 
     Raises:
         UserError: the recipe says that people answer, or the server is not the embedded one.
     """
-    settings = effective_settings(context)
+    settings = context.recipe.annotation
     if settings.reviewers != "simulated":
-        raise UserError(f"annotation.reviewers is {settings.reviewers!r}: simulated answers would mix with people's")
+        raise UserError(
+            f"annotation.reviewers is {settings.reviewers!r}: simulated answers would mix with people's; "
+            "set it to simulated"
+        )
+    if not context.workspace.table("tasks").stems():
+        return 0
     scores, done, wanted = current_values(context), 0, settings.answers_per_clip
-    with open_connection(context, settings) as connection:
+    with open_connection(context) as connection:
         project = connection.project
         num_tasks = connection.client.num_tasks(project)
         with Progress("simulated annotators", total=num_tasks * wanted, unit="answers") as progress:
             for taste in TASTES[:wanted]:
                 with connection.as_member(taste.email) as client:
                     done += answer(client, project, taste, scores, wanted, settings.seed, progress.advance)
-    return done
+    print(f"simulated annotators: {done} answers given to {num_tasks} tasks", flush=True)
+    return 0
+
+
+def how_to_log_in(context: Context) -> str:
+    """Where people answer and as whom, for the terminal; starts the embedded server if it does not run."""
+    with open_connection(context) as connection:
+        return f"Label Studio: {connection.login()}"
 
 
 def keep_answers(workspace: Workspace, connection: Connection) -> Pulled:
@@ -125,18 +136,22 @@ def keep_answers(workspace: Workspace, connection: Connection) -> Pulled:
 
 
 def resolve_answers(workspace: Workspace, connection: Connection, settings: AnnotationSettings) -> CollectTally:
-    """Write verdicts and captions of all decided clips, and count where each task stands."""
-    title = connection.project.title
+    """Write verdicts and captions of all decided clips, and count where each of the project's tasks stands.
+
+    A clip's answers count whichever project they were given in; a task waits for the answers of its own project.
+    """
+    title, wanted = connection.project.title, settings.answers_per_clip
     annotations = workspace.table("annotations").records()
-    verdicts, captions = resolve(annotations, settings.answers_per_clip)
+    verdicts, captions = resolve(annotations, wanted)
     workspace.table("human_verdicts").append(RESOLVED, verdicts)
     workspace.table("captions").append(RESOLVED, captions)
-    agreement = percent_agreement(annotations, "verdict")
+    ours = [row for row in annotations if row.project == title]
+    agreement = percent_agreement(ours, "verdict")
     if agreement.share is not None:
         print(f"collect: {agreement.share:.0%} of {agreement.num_pairs} pairs of verdicts agree", flush=True)
-    votes = ballots(annotations)
+    votes = ballots(ours)
     clip_ids = {task.clip_id for task in workspace.table("tasks").records() if task.project == title}
-    standings = Counter(standing(votes.get(clip_id, []), settings.answers_per_clip) for clip_id in clip_ids)
+    standings = Counter(standing(votes.get(clip_id, []), wanted) for clip_id in clip_ids)
     return CollectTally(len(clip_ids), connection.client.num_tasks(connection.project), standings)
 
 

@@ -16,6 +16,6 @@ def label_studio_workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator
     """A workspace whose embedded server the first test that connects starts; tests keep apart by project title."""
     if not (LABEL_STUDIO_VENV / "bin" / "label-studio").exists():
         pytest.skip(f"Label Studio is not installed in {LABEL_STUDIO_VENV}; `make install-labelstudio` installs it")
-    workspace = Workspace(str(tmp_path_factory.mktemp("people")))
+    workspace = Workspace(str(tmp_path_factory.mktemp("people") / "ws"))
     yield workspace
     stop_server(workspace)

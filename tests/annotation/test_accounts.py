@@ -1,3 +1,5 @@
+"""Passwords: made once, private, never printed."""
+
 import stat
 
 from annotation.accounts import ADMIN, account_file, credentials

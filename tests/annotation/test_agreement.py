@@ -1,3 +1,5 @@
+"""From many answers to one verdict and one caption."""
+
 import itertools
 import random
 

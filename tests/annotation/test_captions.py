@@ -1,3 +1,5 @@
+"""Drafts say what is known and nothing else."""
+
 from annotation.captions import BY_FACTS, DraftSettings, Wording, draft_caption
 from tests.annotation.footage import clip
 
@@ -21,6 +23,14 @@ def test_without_title_and_scores_a_draft_is_still_true():
     assert short("") == "A shot."
     assert short(" \n") == "A shot."
     assert short("Street", SETTINGS.model_copy(update={"use_title": False})) == "A shot."
+
+
+def test_the_default_words_fit_the_scorers_units():
+    defaults = DraftSettings()
+    assert short("", defaults, motion=0.61, sharpness=31.0, text_overlay=0.2) == (
+        "Fast motion. Soft picture. Text on the picture."
+    )
+    assert short("Street", defaults, motion=0.2, sharpness=400.0, text_overlay=0.0) == "Street."
 
 
 def test_titles_become_one_clean_sentence():

@@ -1,3 +1,5 @@
+"""Pushing to and pulling from the real Label Studio."""
+
 from datetime import datetime
 
 import pytest

@@ -1,3 +1,5 @@
+"""What stands in the way of a connection is said in words."""
+
 import pytest
 
 from annotation.connection import connect, stop_server

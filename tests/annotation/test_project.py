@@ -1,3 +1,5 @@
+"""The screen: every control with its own key, and read by Label Studio's own parser."""
+
 import warnings
 from xml.etree import ElementTree
 

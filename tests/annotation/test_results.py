@@ -1,3 +1,5 @@
+"""Answers against the screen: what is allowed, what is invalid and why."""
+
 from typing import Any
 
 import pytest

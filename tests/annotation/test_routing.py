@@ -1,3 +1,5 @@
+"""Which clips go to people, and in which order."""
+
 from annotation.routing import select
 from curation.records import Decision, Verdict
 

@@ -1,3 +1,5 @@
+"""The embedded server: what is refused before it starts, and its doors once it runs."""
+
 import os
 import signal
 import socket

@@ -1,3 +1,5 @@
+"""Simulated annotators: valid answers, seeded, sometimes of two minds."""
+
 import pytest
 
 from annotation.project import SCREEN

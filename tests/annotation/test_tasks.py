@@ -1,3 +1,5 @@
+"""A clip as a task, and what is kept out of it."""
+
 from annotation.project import SCREEN
 from annotation.tasks import to_task
 from curation.records import Caption

@@ -1,0 +1,97 @@
+"""Collecting from the real Label Studio: answers are pulled once, judged, kept and resolved."""
+
+import argparse
+import json
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+
+from annotation.agreement import Standing
+from annotation.connection import connect
+from annotation.project import SCREEN
+from annotation.results import to_result
+from curation.records import UserError
+from jobs import collect, route
+from jobs.collect import CollectTally
+from tests.annotation.answers import kept
+from tests.jobs.catalogue import clips_in, context_of
+from tests.jobs.reviewed import reviewed_context
+
+
+def test_collecting_where_nothing_was_sent_needs_no_server(tmp_path, capsys):
+    context = context_of(tmp_path, [20.0] * 4)
+    assert collect.run(context) == collect.answer_as_simulated(context) == 0
+    assert "0 tasks" in capsys.readouterr().out
+    assert not context.workspace.exists("label_studio")
+
+
+def test_a_task_missing_on_the_server_breaks_the_equation():
+    standings = Counter({Standing.ANSWERED: 2, Standing.WAITING: 1})
+    assert CollectTally(3, 3, standings).holds
+    lost = CollectTally(3, 2, standings)
+    assert not lost.holds and "DOES NOT HOLD: the server has 2 tasks" in str(lost)
+
+
+def test_simulated_annotators_keep_away_from_peoples_projects(tmp_path):
+    context = context_of(tmp_path, [20.0] * 4)
+    mine = context.recipe.annotation.model_copy(update={"reviewers": "me"})
+    with pytest.raises(UserError, match="would mix with people's"):
+        collect.answer_as_simulated(replace(context, recipe=context.recipe.model_copy(update={"annotation": mine})))
+
+
+@pytest.mark.slow
+@pytest.mark.live
+@pytest.mark.usefixtures("local_ray")
+def test_simulated_answers_are_collected_once_marked_and_resolved(label_studio_workspace, capsys):
+    context = reviewed_context(label_studio_workspace, "Collect test")
+    workspace = context.workspace
+    scored, unscored = [clip.clip_id for clip in clips_in(context)][1:3], clips_in(context)[3].clip_id
+    route.run(context)
+    simulating = replace(context, args=argparse.Namespace(simulate=True))
+    assert collect.run(simulating) == 0
+    out = capsys.readouterr().out
+    assert "simulated annotators: 6 answers given to 3 tasks" in out
+    assert "collect: 6 answers pulled = 6 new + 0 known + 0 invalid" in out
+    assert "collect: 3 tasks = 2 answered + 1 skipped + 0 waiting" in out
+
+    rows = [row for row in workspace.table("annotations").records() if row.project == "Collect test"]
+    assert len(rows) == 6 and all(row.simulated and row.annotator.startswith("simulated-") for row in rows)
+    assert {row.clip_id for row in rows if row.skipped} == {unscored}
+    assert all(json.loads(row.answers)["short"] for row in rows if not row.skipped)
+    verdicts = {row.clip_id: row for row in workspace.table("human_verdicts").records()}
+    assert set(scored) <= set(verdicts) and all(verdicts[clip_id].simulated for clip_id in scored)
+    by = {row.by for row in workspace.table("captions").records() if row.clip_id in scored}
+    assert "people (simulated)" in by
+
+    stems = {name: workspace.table(name).stems() for name in ("annotations", "failures", "human_verdicts", "captions")}
+    assert collect.run(simulating) == 0
+    out = capsys.readouterr().out
+    assert "simulated annotators: 0 answers given to 3 tasks" in out
+    assert "6 answers pulled = 0 new + 6 known + 0 invalid" in out
+    assert {name: workspace.table(name).stems() for name in stems} == stems
+
+
+@pytest.mark.slow
+@pytest.mark.live
+@pytest.mark.usefixtures("local_ray")
+def test_an_answer_the_screen_does_not_allow_becomes_a_failure_and_its_task_waits(label_studio_workspace, capsys):
+    context = reviewed_context(label_studio_workspace, "Invalid test")
+    annotation = context.recipe.annotation.model_copy(update={"reviewers": "me"})
+    context = replace(context, recipe=context.recipe.model_copy(update={"annotation": annotation}))
+    route.run(context)
+    assert "sign in as me@localhost" in capsys.readouterr().out
+    with connect(context.workspace, annotation) as connection:
+        first, second, _ = connection.client.open_tasks(connection.project)
+        connection.client.answer(first, to_result(SCREEN, {**kept(), "verdict": "accept"}))
+        connection.client.answer(second, to_result(SCREEN, kept()))
+    for expected in ("1 new + 0 known + 1 invalid (1 unknown choice)", "0 new + 2 known + 0 invalid"):
+        assert collect.run(context) == 0
+        out = capsys.readouterr().out
+        assert expected in out
+        assert "3 tasks = 1 answered + 0 skipped + 2 waiting" in out
+    failures = [row for row in context.workspace.table("failures").records() if row.job == "collect"]
+    assert [(row.label, row.reason) for row in failures] == [(first.data["clip_id"], "unknown choice")]
+    assert "me@localhost" in failures[0].detail and '"accept"' in failures[0].detail
+    login = collect.how_to_log_in(context)
+    assert "labeling=1" in login and "me@localhost.json" in login
