@@ -18,7 +18,7 @@ def one_thread():
 
 @pytest.fixture
 def shapes(tmp_path) -> Workspace:
-    """8 images of 32 px and 4 clips of 5 frames, which show the same shapes as the first images."""
+    """8 images of 64 px and 4 clips of 5 frames, which show the same shapes as the first images."""
     workspace = Workspace(str(tmp_path / "workspace"))
     pack_shapes(workspace, "image", count=8)
     pack_shapes(workspace, "video", count=4, num_frames=5)

@@ -79,5 +79,5 @@ def pack_items(workspace: Workspace, stage: str, items: Sequence[ShardItem], per
     point_to(workspace, stage, shard_ids)
 
 
-def pack_shapes(workspace: Workspace, stage: str, count: int, size_px: int = 32, num_frames: int = 1) -> None:
+def pack_shapes(workspace: Workspace, stage: str, count: int, size_px: int = 64, num_frames: int = 1) -> None:
     pack_items(workspace, stage, [shape_item(stage, index, size_px, num_frames) for index in range(count)])

@@ -1,0 +1,108 @@
+"""The loop with the smallest objective there is: a line through points. It must not need to know more."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from curation.records import UserError
+from curation.tables import Workspace
+from training.checkpoint import CheckpointStore
+from training.data import PackedClip, Sample, SampleStream
+from training.loop import run_stage
+from training.metrics import Metrics
+from training.stages import StageSettings
+
+CLIPS = [PackedClip(f"clip{i}", "image", "a.tar", 64, 64, 1, {"short": "x"}) for i in range(10)]
+STAGE = StageSettings(
+    name="line", shards={"image": 1}, steps=12, batch=4, learning_rate=0.05, warmup_steps=2, log_every=5,
+    checkpoint_every=4, measure_every=6,
+)  # fmt: skip
+
+
+class Line:
+    """Learns y = 2 x at points that follow from the samples' seeds; broken from `broken_at` samples on."""
+
+    def __init__(self, broken_at: int | None = None) -> None:
+        torch.manual_seed(0)
+        self.model: nn.Module = nn.Linear(1, 1)
+        self.broken_at = broken_at
+
+    def prepare(self, samples: Sequence[Sample]) -> Any:
+        points = torch.tensor([[sample.seed % 1000 / 1000] for sample in samples])
+        broken = self.broken_at is not None and samples[-1].number >= self.broken_at
+        return points * float("nan") if broken else points
+
+    def loss(self, batch: Any) -> Tensor:
+        return (self.model(batch) - 2 * batch).square().flatten()
+
+    def measure(self, clips: Sequence[PackedClip]) -> tuple[float, dict[str, float]]:
+        with torch.no_grad():
+            value = self.loss(torch.linspace(0, 1, len(clips))[:, None]).mean().item()
+        return value, {"line": value}
+
+    def result(self) -> dict[str, Any]:
+        return {"slope": next(self.model.parameters()).item()}
+
+
+class Run:
+    """One attempt at the stage in a folder."""
+
+    def __init__(self, workspace: Workspace, objective: Line, stop_after: int | None = None) -> None:
+        self.store = CheckpointStore(workspace, "line", keep_last=3)
+        self.metrics = Metrics(workspace, "metrics.jsonl")
+        self.metrics.drop_beyond("line", max(self.store.steps(), default=-1))
+        self.objective, self.seen = objective, []
+        self.stop_after = stop_after
+
+    def go(self) -> int:
+        stream = SampleStream({"image": CLIPS}, STAGE, seed=0)
+        return run_stage(STAGE, self.objective, stream, CLIPS[:5], self.store, self.metrics, self.on_step)
+
+    def on_step(self, step: int, loss: float | None) -> None:
+        self.seen.append((step, loss is not None))
+        if step == self.stop_after:
+            raise InterruptedError
+
+    def losses(self) -> list[tuple[str, int, float]]:
+        return [(row["kind"], row["step"], row["loss"]) for row in self.metrics.rows]
+
+
+def test_any_objective_is_trained_measured_and_saved(tmp_path):
+    run = Run(Workspace(str(tmp_path)), Line())
+    assert run.go() == 0
+    assert [step for step, _ in run.seen] == list(range(1, 13))
+    assert [step for step, has_loss in run.seen if has_loss] == [4, 5, 8, 10, 12]
+    assert [row["step"] for row in run.metrics.held_out("line")] == [0, 6, 12]
+    assert run.store.steps() == [4, 8, 12]
+    checkpoint = run.store.load(12)
+    assert checkpoint.state["result"]["slope"] == pytest.approx(checkpoint.tensors["average"]["weight"].item())
+    assert not torch.equal(checkpoint.tensors["average"]["weight"], checkpoint.tensors["model"]["weight"])
+
+
+@pytest.mark.parametrize("stop_after", range(1, 12))
+def test_a_stop_anywhere_changes_nothing(tmp_path, stop_after):
+    straight = Run(Workspace(str(tmp_path / "straight")), Line())
+    straight.go()
+    workspace = Workspace(str(tmp_path / "stopped"))
+    with pytest.raises(InterruptedError):
+        Run(workspace, Line(), stop_after).go()
+    resumed = Run(workspace, Line())
+    assert resumed.go() == stop_after // 4 * 4
+    assert resumed.losses() == straight.losses()
+    assert resumed.store.state(12) == straight.store.state(12)  # with the sha256 of every file
+
+
+def test_a_loss_that_is_no_number_names_the_step_and_the_last_good_checkpoint(tmp_path):
+    run = Run(Workspace(str(tmp_path)), Line(broken_at=38))
+    with pytest.raises(UserError, match=r"stage 'line', step 10: loss nan.*last good checkpoint is step 8 in .*line"):
+        run.go()
+    assert run.store.steps() == [4, 8]
+    assert torch.isfinite(run.store.load(8).tensors["model"]["weight"]).all()
+
+
+def test_a_run_that_breaks_at_once_says_that_nothing_is_kept(tmp_path):
+    with pytest.raises(UserError, match=r"step 1: loss nan.*no checkpoint of this stage yet.*learning_rate \(0.05\)"):
+        Run(Workspace(str(tmp_path)), Line(broken_at=0)).go()
