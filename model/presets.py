@@ -88,7 +88,7 @@ class DiTConfig:
 
 
 VAE_PRESETS: dict[str, VAEConfig] = {
-    "tiny": VAEConfig(block_out_channels=(32, 64, 64, 64), num_layers=1, num_groups=8),
+    "tiny": VAEConfig(block_out_channels=(16, 32, 48, 48), num_layers=1, num_groups=8),
     "full": VAEConfig(),
 }
 

@@ -1,0 +1,164 @@
+"""The VAE against diffusers' implementation of the released one, and its rules about time."""
+
+import pytest
+import torch
+from diffusers import AutoencoderKLHunyuanVideo
+from torch.nn import functional as F
+
+from model.presets import VAE_PRESETS, VAEConfig
+from model.vae import CausalVideoVAE, Posterior
+
+SMALL = VAEConfig(block_out_channels=(8, 8, 16, 16), num_layers=2, num_groups=4)
+
+
+def _pair() -> tuple[CausalVideoVAE, AutoencoderKLHunyuanVideo]:
+    torch.manual_seed(0)
+    reference = AutoencoderKLHunyuanVideo(
+        block_out_channels=SMALL.block_out_channels,
+        layers_per_block=SMALL.num_layers,
+        norm_num_groups=SMALL.num_groups,
+        latent_channels=SMALL.latent_channels,
+    ).eval()
+    reference.use_framewise_encoding = reference.use_framewise_decoding = False  # else it tiles clips over 16 frames
+    with torch.no_grad():
+        for parameter in reference.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.05)
+    ours = CausalVideoVAE(SMALL).eval()
+    ours.load_state_dict(reference.state_dict(), strict=True)
+    return ours, reference
+
+
+@pytest.mark.parametrize("num_frames", [5, 21])
+def test_encode_and_decode_equal_the_reference_under_the_same_names(num_frames: int) -> None:
+    ours, reference = _pair()
+    video = torch.rand(2, 3, num_frames, 32, 48) * 2 - 1
+    with torch.no_grad():
+        posterior, expected = ours.encode(video), reference.encode(video).latent_dist
+        torch.testing.assert_close(posterior.mean, expected.mean, rtol=0, atol=1e-6)
+        torch.testing.assert_close(posterior.logvar, expected.logvar, rtol=0, atol=1e-6)
+        assert posterior.mean.shape == (2, 16, (num_frames - 1) // 4 + 1, 4, 6)
+        latent = torch.randn_like(posterior.mean)
+        decoded = ours.decode(latent)
+        torch.testing.assert_close(decoded, reference.decode(latent).sample, rtol=0, atol=2e-5)
+    assert decoded.shape == video.shape
+
+
+def test_an_image_takes_a_shorter_way_to_the_reference_s_result() -> None:
+    """Summing the taps in time first rounds differently: equal in float64, within float32's rounding in float32.
+
+    Against float64, this way errs by 1.1e-6 here and the reference's by 1.4e-6, so 1e-6 is out of reach for both.
+    """
+    for dtype, encode_error, decode_error in ((torch.float64, 1e-12, 1e-12), (torch.float32, 5e-6, 4e-5)):
+        ours, reference = (module.to(dtype) for module in _pair())
+        image = torch.rand(2, 3, 1, 32, 48, dtype=dtype) * 2 - 1
+        with torch.no_grad():
+            mean = ours.encode(image).mode()
+            torch.testing.assert_close(mean, reference.encode(image).latent_dist.mean, rtol=0, atol=encode_error)
+            latent = torch.randn_like(mean)
+            decoded = ours.decode(latent)
+            torch.testing.assert_close(decoded, reference.decode(latent).sample, rtol=0, atol=decode_error)
+        assert mean.shape == (2, 16, 1, 4, 6) and decoded.shape == image.shape
+
+
+def test_full_preset_has_the_released_names_and_count() -> None:
+    with torch.device("meta"):
+        ours, reference = CausalVideoVAE(VAE_PRESETS["full"]), AutoencoderKLHunyuanVideo()
+    shapes = {name: tuple(tensor.shape) for name, tensor in ours.state_dict().items()}
+    assert shapes == {name: tuple(tensor.shape) for name, tensor in reference.state_dict().items()}
+    assert sum(parameter.numel() for parameter in ours.parameters()) == 246_478_803
+
+
+def test_attention_sees_no_later_frame() -> None:
+    attention = _pair()[0].encoder.mid_block.attentions[0]
+    attention.group_norm = torch.nn.Identity()  # its statistics span all frames, see the module's docstring
+    x = torch.randn(1, 16, 4, 3, 5)
+    changed = x.clone()
+    changed[:, :, 3] += 1
+    with torch.no_grad():
+        before, after = attention(x), attention(changed)
+    torch.testing.assert_close(before[:, :, :3], after[:, :, :3], rtol=0, atol=0)
+    assert (before[:, :, 3] - after[:, :, 3]).abs().max() > 1e-3
+
+
+def test_convolutions_see_no_later_frame() -> None:
+    ours = _pair()[0]
+    block = ours.encoder.down_blocks[1].downsamplers[0]
+    x = torch.randn(1, 8, 9, 8, 8)
+    changed = x.clone()
+    changed[:, :, 5:] += 1  # the output frame 2 ends with input frame 4
+    with torch.no_grad():
+        before, after = block(x), block(changed)
+    assert before.shape[2] == 5
+    torch.testing.assert_close(before[:, :, :3], after[:, :, :3], rtol=0, atol=0)
+    assert not torch.equal(before[:, :, 3], after[:, :, 3])
+
+
+def test_posterior_samples_by_generator_and_its_kl_is_the_textbook_one() -> None:
+    posterior = Posterior(torch.randn(2, 4, 1, 3, 3), torch.randn(2, 4, 1, 3, 3))
+    first = posterior.sample(torch.Generator().manual_seed(3))
+    assert torch.equal(first, posterior.sample(torch.Generator().manual_seed(3)))
+    assert not torch.equal(first, posterior.sample(torch.Generator().manual_seed(4)))
+    unit = torch.distributions.Normal(torch.zeros(()), torch.ones(()))
+    gaussian = torch.distributions.Normal(posterior.mean, torch.exp(0.5 * posterior.logvar))
+    expected = torch.distributions.kl_divergence(gaussian, unit).sum(dim=(1, 2, 3, 4))
+    torch.testing.assert_close(posterior.kl(), expected)
+
+
+def test_log_variance_is_clamped() -> None:
+    ours = _pair()[0]
+    with torch.no_grad():
+        assert ours.quant_conv.bias is not None
+        ours.quant_conv.bias[16:24] = 1e6
+        ours.quant_conv.bias[24:] = -1e6
+        logvar = ours.encode(torch.zeros(1, 3, 1, 16, 16)).logvar
+    assert logvar[:, :8].unique().tolist() == [20.0]
+    assert logvar[:, 8:].unique().tolist() == [-30.0]
+
+
+def test_scaling_there_and_back() -> None:
+    ours = _pair()[0]
+    sample = torch.tensor([1.0, -2.0])
+    torch.testing.assert_close(ours.to_latent(sample), torch.tensor([0.476986, -0.953972]))
+    torch.testing.assert_close(ours.from_latent(ours.to_latent(sample)), sample)
+
+
+@pytest.mark.parametrize(
+    ("size", "nearest"),
+    [
+        ((4, 32, 32), "5 frames of 32 x 32"),
+        ((2, 32, 32), "1 frames of 32 x 32"),
+        ((5, 30, 32), "5 frames of 32 x 32"),
+        ((5, 32, 3), "5 frames of 8 x 32"),
+    ],
+)
+def test_a_wrong_size_is_refused_with_the_nearest_legal_one(size: tuple[int, int, int], nearest: str) -> None:
+    with pytest.raises(ValueError, match=f"nearest legal size is {nearest}"):
+        _pair()[0].encode(torch.zeros(1, 3, *size))
+
+
+def test_a_wrong_rank_or_channel_count_is_refused() -> None:
+    ours = _pair()[0]
+    with pytest.raises(ValueError, match=r"\[B, 3, T, H, W\].*got \[3, 1, 16, 16\]"):
+        ours.encode(torch.zeros(3, 1, 16, 16))
+    with pytest.raises(ValueError, match=r"\[B, 16, T, H, W\].*got \[1, 3, 1, 2, 2\]"):
+        ours.decode(torch.zeros(1, 3, 1, 2, 2))
+
+
+def test_the_tiny_preset_learns_moving_shapes() -> None:
+    torch.manual_seed(0)
+    vae = CausalVideoVAE(VAE_PRESETS["tiny"])
+    rows, columns = torch.meshgrid(torch.arange(16), torch.arange(16), indexing="ij")
+    discs = torch.stack([((rows - 4 - i) ** 2 + (columns - 3 - 2 * i) ** 2 < 12).float() for i in range(5)])
+    clip = torch.stack([discs, torch.zeros_like(discs), 1 - discs]) * 2 - 1
+    video = torch.stack([clip, clip.flip(-1)])
+    optimizer = torch.optim.Adam(vae.parameters(), lr=2e-3)
+    generator = torch.Generator().manual_seed(0)
+    losses = []
+    for _ in range(40):
+        posterior = vae.encode(video)
+        loss = F.l1_loss(vae.decode(posterior.sample(generator)), video) + 1e-6 * posterior.kl().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.4 * losses[0], losses
