@@ -8,7 +8,8 @@ between `route` and `collect`. The server process inherits an exclusive lock on 
 when the process ends, however it ends: so "the lock is taken" means "it runs, or is just starting", two verbs cannot
 start two servers, and a file left by a crash can never name a stranger's process.
 
-Measured: a first start takes 26 s (it creates the database), a later one 3 s; 365 MB of memory when idle.
+Measured: a first start takes 26 s (it creates the database; 200 s on 2 cores shared by 14 busy processes), a later one
+3 s; 365 MB of memory when idle.
 Hardened, because Label Studio's defaults are open: it would listen on every interface, let anyone sign up, send
 telemetry, allow every origin, and serve local files from `/`. Its variables are also read without their prefix (a stray
 `PORT` or `DEBUG` counts), so it gets a clean environment rather than ours.
@@ -47,9 +48,9 @@ class ServerSettings(BaseModel, frozen=True, extra="forbid"):
         default=0, ge=0, le=65535, description="loopback port; 0 takes a free one and the same one again later"
     )
     start_timeout_s: float = Field(
-        default=300.0,
+        default=600.0,
         gt=0,
-        description="how long the server may take to answer /health; 26 s measured for a first start",
+        description="how long the server may take to answer /health; a first start takes 26 s on an idle machine",
     )
 
 
