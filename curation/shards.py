@@ -16,8 +16,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import webdataset as wds
-
 from curation.records import Shard, ShardMember
 from curation.tables import Workspace
 
@@ -45,8 +43,10 @@ def write_shard(
 
     Owner, group, mode and time are constants, so equal items give equal bytes.
     """
+    from webdataset.writer import TarWriter  # here, since it imports torch, which most verbs need not wait for
+
     sink = io.BytesIO()
-    with wds.TarWriter(sink, encoder=False, mtime=0, user="dailies", group="dailies", mode=0o444) as tar:
+    with TarWriter(sink, encoder=False, mtime=0, user="dailies", group="dailies", mode=0o444) as tar:
         for item in items:
             meta = json.dumps(item.meta, sort_keys=True, ensure_ascii=False).encode()
             tar.write({"__key__": item.clip_id, VIDEO: item.video, META: meta})
@@ -69,6 +69,8 @@ def read_shard(workspace: Workspace, shard: Shard) -> Iterator[ShardItem]:
     Raises:
         ValueError: the file's sha256 is not the index's, or a member has no video or no facts.
     """
+    from webdataset.tariterators import group_by_keys, tar_file_expander
+
     data = workspace.read_bytes(shard.uri)
     found = hashlib.sha256(data).hexdigest()
     if found != shard.sha256:
@@ -76,8 +78,8 @@ def read_shard(workspace: Workspace, shard: Shard) -> Iterator[ShardItem]:
             f"shard {shard.uri} is damaged: the index says sha256 {shard.sha256}, the file has {found}; "
             f"remove its rows or run `dailies pack` into a fresh workspace"
         )
-    files = wds.tariterators.tar_file_expander([{"stream": io.BytesIO(data), "url": shard.uri}])
-    for sample in wds.tariterators.group_by_keys(files):
+    files = tar_file_expander([{"stream": io.BytesIO(data), "url": shard.uri}])
+    for sample in group_by_keys(files):
         if VIDEO not in sample or META not in sample:
             raise ValueError(f"shard {shard.uri}: {sample['__key__']} needs .{VIDEO} and .{META}, has {sorted(sample)}")
         yield ShardItem(sample["__key__"], sample[VIDEO], json.loads(sample[META]))

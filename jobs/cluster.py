@@ -7,14 +7,16 @@ Inside `ray job submit` Ray sets RAY_ADDRESS; elsewhere a local cluster is start
 import logging
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import ray
 
 from curation.records import UserError
 
+START_ATTEMPTS = 3
 OBJECT_STORE_BYTES = 256 * 1024**2  # only ids and small payloads travel between processes
 
 
@@ -35,14 +37,27 @@ def joined() -> Iterator[None]:
     address = os.environ.get("RAY_ADDRESS", "local")
     quiet = {"logging_level": logging.ERROR, "log_to_driver": False}
     if address == "local":
-        print("starting Ray on this machine", file=sys.stderr, flush=True)
-        ray.init(address="local", include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES, **quiet)
+        _start(quiet)
     else:
         ray.init(address=address, **quiet)
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _start(quiet: Mapping[str, Any]) -> None:
+    """Start a private cluster; Ray gives its own start 30 s, too few on a busy machine, so it gets several tries."""
+    print("starting Ray on this machine", file=sys.stderr, flush=True)
+    for attempt in range(START_ATTEMPTS):
+        try:
+            ray.init(address="local", include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES, **quiet)
+            return
+        except Exception as error:  # Ray raises a bare Exception here
+            if "timed out during startup" not in str(error) or attempt == START_ATTEMPTS - 1:
+                raise
+            ray.shutdown()
+            print(f"Ray did not start within its 30 s, trying again: {error}", file=sys.stderr, flush=True)
 
 
 def capacity(workers: int, cpus_per_worker: float, memory_gib_per_worker: float) -> Capacity:

@@ -9,6 +9,7 @@ Each step does only what is due, so an interrupted demo goes on where it stopped
 import argparse
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,10 +35,11 @@ class Step:
     run: Callable[["Context"], int]
 
 
+ROUTE = Step("route", "judge, and send what needs a person to Label Studio", route.run)
 BEFORE_REVIEW = (
     Step("split", "cut the footage into clips", split.run),
     Step("score", "score every clip", score.run),
-    Step("route", "judge, and send what needs a person to Label Studio", route.run),
+    ROUTE,
 )
 REVIEW = Step("review", "two simulated annotators answer through the server's API", collect.answer_as_simulated)
 AFTER_REVIEW = (
@@ -53,8 +55,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--footage", metavar="DIR_OR_URI", help="your own videos instead of the rendered ones")
     parser.add_argument("--reviewers", choices=("simulated", "me"), help="who answers in Label Studio")
     parser.add_argument("--after-review", action="store_true", help="go on with what has been answered so far")
-    for verb in (route, collect, train, generate, report):
-        verb.add_arguments(parser.add_argument_group(verb.__name__.rpartition(".")[2]))  # type: ignore[arg-type]
+    for verb in (split, score, route, collect, pack, train, generate, report):
+        verb.add_arguments(parser)
 
 
 def run(context: "Context") -> int:
@@ -66,10 +68,13 @@ def run(context: "Context") -> int:
         steps = (*steps, REVIEW)
     if not mine or context.args.after_review:
         steps = (*steps, *AFTER_REVIEW)
-    with joined():
+    with joined(), ThreadPoolExecutor(max_workers=1) as aside:
+        server = aside.submit(_warm_up, context) if ROUTE in steps else None
         for number, step in enumerate(steps, 1):
             print(f"\n[{number}/{len(steps)}] {step.name}: {step.says}", flush=True)
             step_started_s = time.monotonic()
+            if step is ROUTE and server is not None:
+                server.result()
             code = step.run(context)
             if code:
                 print(f"{step.name} ended with exit code {code}; run the demo again to go on from here", flush=True)
@@ -80,6 +85,12 @@ def run(context: "Context") -> int:
         print(collect.how_to_log_in(context))
         print("When you have answered, go on with:  make demo REVIEWERS=me AFTER_REVIEW=1", flush=True)
     return 0
+
+
+def _warm_up(context: "Context") -> None:
+    """Start Label Studio; beside the first steps, since its first start takes half a minute of making tables."""
+    with route.open_connection(context):
+        pass
 
 
 def _with_choices(context: "Context") -> "Context":

@@ -32,10 +32,8 @@ from typing import Any
 import cv2
 import pyarrow as pa
 import ray
-import ray.data
 import ray.exceptions
 from pydantic import BaseModel, Field
-from ray.data import ActorPoolStrategy
 
 from curation.records import Failure, content_id
 from curation.tables import Workspace, sweep
@@ -301,6 +299,8 @@ def _failures(
 def _run_round(
     job: Job, due: Sequence[Item], workspace: Workspace, settings: EngineSettings, room: Capacity, alone: bool
 ) -> None:
+    import ray.data  # here, since it imports pandas, which most verbs need not wait for
+
     per_part = 1 if alone else max(1, min(settings.items_per_part, len(due) // (4 * room.workers)))
     blocks = [
         pa.table({"item": [pickle.dumps(item) for item in due[start : start + per_part]]})
@@ -315,7 +315,7 @@ def _run_round(
         batch_size=None,
         batch_format="pyarrow",
         zero_copy_batch=True,
-        compute=ActorPoolStrategy(min_size=1, max_size=min(room.workers, len(blocks))),
+        compute=ray.data.ActorPoolStrategy(min_size=1, max_size=min(room.workers, len(blocks))),
         num_cpus=room.cpus_per_worker,
     )
     label = f"{job.name} (retrying alone)" if alone else job.name

@@ -2,6 +2,7 @@
 
     scores --gates--> gate_verdicts --review--> proxies, draft captions --push--> Label Studio, `tasks` rows
 
+Clips that machines keep get a draft caption as well, since a generator learns nothing from a clip without words.
 Pushing is keyed by clip id: a second run finds everything there. People never block the line: this verb returns as soon
 as the tasks lie on the server, and `dailies collect` pulls answers whenever it runs. Ends with the equation
 review clips = pushed + already there + failed, checked against the server, and exits 1 where it does not hold.
@@ -15,7 +16,7 @@ from annotation.connection import MEDIA, Connection, connect
 from annotation.project import SCREEN
 from annotation.routing import Routed, select
 from annotation.tasks import proxy_path, to_task
-from curation.records import Caption, Clip, content_id
+from curation.records import Caption, Clip, Decision, content_id
 from curation.tables import PushedTask
 from jobs.config import Context
 from jobs.gates import current_scores, judge, print_decisions
@@ -52,6 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(context: Context) -> int:
     verdicts = judge(context)
     print_decisions(verdicts)
+    _drafts(context, _clips(context, sorted({each.clip_id for each in verdicts if each.decision is Decision.KEEP})))
     routed = select(verdicts, context.recipe.annotation.seed)
     if not routed:
         print(RouteTally(0, 0, 0, 0, 0))
