@@ -10,6 +10,7 @@ keeps its place. A scan at 256x144 costs about 1.05 times (luma) to 1.15 times (
 Each reader uses one thread: run as many readers as there are cores.
 """
 
+import dataclasses
 import hashlib
 import io
 import math
@@ -327,7 +328,13 @@ def scan(uri: str, specs: Sequence[FrameSpec], spans: Span | Sequence[Span] | No
 
 
 def read_frames(
-    uri: str, span: Span, width: int, height: int, num_frames: int | None, fps: Fraction | float
+    uri: str,
+    span: Span,
+    width: int,
+    height: int,
+    num_frames: int | None,
+    fps: Fraction | float,
+    earliest_pts: int | None = None,
 ) -> Iterator[np.ndarray]:
     """RGB uint8 [height, width, 3] at the times start + k / fps of a span: the picture that is on show then.
 
@@ -335,6 +342,8 @@ def read_frames(
 
     Args:
         num_frames: how many; None for as many as the span holds.
+        earliest_pts: where the shot began, if the span begins later, perhaps between two frames: then the one before
+            is on show at first. By default the span's first frame stands in until the second comes.
 
     Raises:
         ValueError: the span is too short for `num_frames` at `fps`.
@@ -349,7 +358,8 @@ def read_frames(
             f"holds {num_available}; ask for fewer frames or a higher rate, or gate such short clips out"
         )
     times = [span.start_pts * span.time_base + index / fps for index in range(num_frames or num_available)]
-    return _shown_at(uri, span, times, width, height)
+    start_pts = span.start_pts if earliest_pts is None else min(earliest_pts, span.start_pts)
+    return _shown_at(uri, dataclasses.replace(span, start_pts=start_pts), times, width, height)
 
 
 def read_member(video: bytes) -> np.ndarray:

@@ -139,11 +139,11 @@ def moving_texture(
         image = cv2.GaussianBlur(image, (0, 0), blur_px, borderType=cv2.BORDER_WRAP)
     image = np.clip(image * brightness, 0, 255).astype(np.uint8)
     num_frames = round(seconds * fps)
-    frames = (_with_text(frame, text) for frame in drift(image, num_frames, step_px))
+    frames = (with_text(frame, text) for frame in drift(image, num_frames, step_px))
     return write_video(path, frames, dataclasses.replace(encoding, fps=Fraction(fps)))
 
 
-def _with_text(frame: np.ndarray, text: str) -> np.ndarray:
+def with_text(frame: np.ndarray, text: str) -> np.ndarray:
     """The text in white on a black band over the lowest sixth of the picture."""
     if not text:
         return frame

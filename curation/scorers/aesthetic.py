@@ -120,8 +120,9 @@ class AestheticScorer:
         pictures = torch.from_numpy(np.stack([_square(picture, self._size_px) for picture in bgr]))
         mean, deviation = (torch.tensor(values).view(1, 3, 1, 1) for values in _normalisation(self._visual))
         pixels = (pictures.permute(0, 3, 1, 2).float() / 255 - mean) / deviation
-        parameter = next(self._visual.parameters())
-        vectors = self._visual(pixels.to(parameter.device, parameter.dtype)).float()
+        device = torch.device(self.settings.device)
+        with torch.autocast(device.type, torch.bfloat16, enabled=self.settings.precision == "bf16"):
+            vectors = self._visual(pixels.to(device)).float()
         return vectors / vectors.norm(dim=-1, keepdim=True)
 
 
@@ -151,8 +152,8 @@ def _image_tower(settings: AestheticSettings) -> Any:
     if open_clip.get_model_config(name) is None:
         raise UserError(f"open_clip has no model {name!r}; give one of its names or the path of a model's JSON")
     try:
-        model = open_clip.create_model(name, pretrained=settings.pretrained, precision=settings.precision)
-    except RuntimeError as error:
+        model: Any = open_clip.create_model(name, pretrained=settings.pretrained)
+    except (AssertionError, RuntimeError) as error:
         raise UserError(f"the weights {settings.pretrained} do not fit the model {name}: {error}") from error
     return model.visual.eval()
 

@@ -3,7 +3,7 @@
 Blur removes what the Laplacian keeps. The fixed size makes clips of any resolution comparable: it judges what a viewer
 of a small player sees, so footage enlarged from far less than 360 lines scores low. Noise counts as detail.
 The measure is Pech-Pacheco et al. 2000 ("Diatom autofocusing in brightfield microscopy"). On real footage: out of
-focus or strongly compressed below 50, ordinary 100-1000, fine texture above.
+focus, motion-blurred or strongly compressed below 30, ordinary 50-1000, fine texture up to 3000.
 """
 
 from typing import ClassVar

@@ -23,9 +23,7 @@ MIN_CHARACTERS = 2
 
 class TextOverlaySettings(BaseModel, frozen=True, extra="forbid"):
     fps: float = Field(default=0.5, gt=0, description="frames looked at per second; the first is always looked at")
-    short_side_px: int = Field(
-        default=360, ge=64, description="size at which text is looked for; 480 takes twice as long"
-    )
+    short_side_px: int = Field(default=360, ge=64, description="size at which text is sought; 480 takes twice as long")
     min_confidence: float = Field(default=0.5, ge=0, le=1, description="of the reading, from which on it is text")
     num_threads: int = Field(default=1, ge=1, description="threads of the network; as many as the worker has cores")
 

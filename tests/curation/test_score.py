@@ -1,0 +1,165 @@
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+from pydantic import ValidationError
+
+from curation.records import Clip, Score, UserError
+from curation.score import ScoreSettings, load_scorers, missing_requirements, score_clips, scorer_versions
+from curation.scorer import ClipFrames, Scorer
+from curation.split import SplitSettings, split_video
+from curation.video import FrameSpec, UnreadableVideo
+from tests.footage import Cuts, broken_files, moving_texture
+
+Hard = Callable[[str], Cuts]
+QUICK = ScoreSettings(scorers=("sharpness", "exposure", "motion"))
+
+
+class Probe:
+    """A scorer that remembers what it was given, and fails or answers as told."""
+
+    settings_class: ClassVar[Any] = None
+    direction: ClassVar[Any] = "two-sided"
+    unit: ClassVar[str] = "frames"
+    low: ClassVar[float] = 0.0
+    high: ClassVar[float] = 100.0
+    version = "probe-1"
+
+    def __init__(self, frames: FrameSpec, answer: float | Exception | None = None) -> None:
+        self.frames, self.answer, self.given = frames, answer, []
+
+    def missing(self) -> str | None:
+        return None
+
+    def load(self) -> None:
+        pass
+
+    def __call__(self, clip: ClipFrames) -> float:
+        self.given.append(clip)
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return len(clip.luma) if self.answer is None else self.answer
+
+
+def clips_in(path: Path, **settings: Any) -> list[Clip]:
+    return split_video(str(path), SplitSettings(**settings))[1]
+
+
+def values(results: list[tuple[Clip, list[Score] | UnreadableVideo]]) -> dict[str, list[float | None]]:
+    return {clip.clip_id: [score.value for score in got] for clip, got in results if isinstance(got, list)}
+
+
+def test_every_clip_gets_every_score_in_order(hard: Hard) -> None:
+    path = hard("b-frames").path
+    clips = clips_in(path)
+    results = list(score_clips(str(path), clips, load_scorers(QUICK)))
+    assert [clip for clip, _ in results] == clips
+    versions = scorer_versions(QUICK)
+    for clip, scores in results:
+        assert isinstance(scores, list)
+        assert [score.scorer for score in scores] == list(QUICK.scorers)
+        for score in scores:
+            assert (score.clip_id, score.version, score.error) == (clip.clip_id, versions[score.scorer], None)
+
+
+@pytest.mark.parametrize("name", ["plain", "mpegts", "edit-list", "hevc", "variable-rate-mkv", "late-start"])
+def test_a_clip_scores_alone_as_among_its_neighbours(hard: Hard, name: str) -> None:
+    path = hard(name).path
+    clips = clips_in(path)
+    scorers = load_scorers(QUICK)
+    together = values(list(score_clips(str(path), clips, scorers)))
+    for clip in (clips[-1], clips[1]):
+        assert values(list(score_clips(str(path), [clip], scorers)))[clip.clip_id] == together[clip.clip_id]
+
+
+def test_overlapping_clips_in_any_order_get_their_own_frames(hard: Hard) -> None:
+    path = hard("plain").path
+    whole = split_video(str(path), SplitSettings(options={"threshold": 255}))[1]
+    clips = [*whole, *reversed(clips_in(path))]
+    probe = Probe(FrameSpec(None, 32))
+    counted = dict(score_clips(str(path), clips, {"probe": probe}))
+    for clip in clips:
+        (score,) = counted[clip]  # type: ignore[misc]
+        assert score.value == clip.num_frames
+
+
+def test_scorers_with_equal_specs_see_the_same_arrays(hard: Hard) -> None:
+    path = hard("plain").path
+    probes: dict[str, Scorer] = {name: Probe(FrameSpec(4, 32)) for name in ("one", "two")}
+    list(score_clips(str(path), clips_in(path)[:1], probes))
+    one, two = probes.values()
+    assert one.given[0].luma is two.given[0].luma  # type: ignore[attr-defined]
+
+
+def test_frames_are_let_go_when_their_clip_is_over(hard: Hard) -> None:
+    path = hard("plain").path
+    clips = clips_in(path)
+    results = score_clips(str(path), clips, {"probe": Probe(FrameSpec(None, 32))})
+    assert next(results)[0] == clips[0]  # before the end of the file
+
+
+def test_a_scorer_that_fails_gives_an_error_not_a_number(hard: Hard) -> None:
+    path = hard("plain").path
+    scorers: dict[str, Scorer] = {
+        "broken": Probe(FrameSpec(4, 32), ZeroDivisionError("no pixels")),
+        "undefined": Probe(FrameSpec(4, 32), float("nan")),
+        "right": Probe(FrameSpec(4, 32), 7.0),
+    }
+    for _, scores in score_clips(str(path), clips_in(path), scorers):
+        assert isinstance(scores, list)
+        assert [(score.value, score.error) for score in scores] == [
+            (None, "ZeroDivisionError: no pixels"),
+            (None, "ValueError: the value is nan"),
+            (7.0, None),
+        ]
+
+
+def test_a_clip_that_does_not_decode_spares_its_neighbours(tmp_path: Path) -> None:
+    path = moving_texture(tmp_path / "clip.mp4", seconds=6)
+    clips = clips_in(path, min_clip_s=1, max_clip_s=2)
+    content = bytearray(path.read_bytes())
+    start, end = len(content) * 30 // 100, len(content) * 72 // 100
+    content[start:end] = bytes(end - start)
+    path.write_bytes(content)
+    damaged = [clip.__class__(**{**clip.__dict__, "video_id": clips_in(path)[0].video_id}) for clip in clips]
+    results = list(score_clips(str(path), damaged, load_scorers(QUICK)))
+    assert [type(got) for _, got in results] == [list, UnreadableVideo, list]
+    assert results[1][1].reason == "no decodable frame"  # type: ignore[union-attr]
+
+
+def test_a_file_that_broke_after_the_split_fails_for_all_its_clips(hard: Hard, tmp_path: Path) -> None:
+    clips = clips_in(hard("plain").path)
+    for path, reason in (
+        (tmp_path / "gone.mp4", "not found"),
+        (moving_texture(tmp_path / "other.mp4"), "source changed"),
+        (broken_files(tmp_path)["empty"], "source changed"),
+    ):
+        results = list(score_clips(str(path), clips, load_scorers(QUICK)))
+        assert [clip for clip, _ in results] == clips
+        assert {got.reason for _, got in results if isinstance(got, UnreadableVideo)} == {reason}
+
+
+def test_no_clips_open_no_file() -> None:
+    assert list(score_clips("/nowhere.mp4", [], {})) == []
+
+
+def test_all_that_is_missing_is_said_before_anything_is_loaded() -> None:
+    settings = ScoreSettings(scorers=("exposure", "aesthetic"))
+    (sentence,) = missing_requirements(settings)
+    assert sentence.startswith("aesthetic lacks the CLIP weights: set score.options.aesthetic.pretrained")
+    with pytest.raises(UserError, match="cannot score: aesthetic lacks the CLIP weights"):
+        load_scorers(settings)
+    assert missing_requirements(QUICK) == []
+
+
+def test_settings_name_their_mistakes() -> None:
+    with pytest.raises(ValidationError, match="no scorer 'beauty'; the scorers are aesthetic"):
+        ScoreSettings(scorers=("beauty",))
+    with pytest.raises(ValidationError, match=r"settings of scorer 'motion': speed: .*It has: fps, max_gap_s"):
+        ScoreSettings(options={"motion": {"speed": 1}})
+
+
+def test_options_reach_their_scorer() -> None:
+    settings = ScoreSettings(scorers=("motion",), options={"motion": {"fps": 5}})
+    assert load_scorers(settings)["motion"].frames == FrameSpec(5, 144)

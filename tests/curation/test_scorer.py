@@ -1,0 +1,87 @@
+"""What every scorer must do, for every file in the folder."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from curation import scorers
+from curation.named_modules import names_in
+from curation.records import UserError
+from curation.scorer import ClipFrames, Scorer, make_scorer, scorer_class
+from curation.video import Frame, FrameSpec
+from tests.curation.clip_frames import clip_of, score_file
+from tests.curation.tiny_clip import save_head, save_tiny_clip
+from tests.footage import moving_texture, texture
+
+NAMES = names_in(scorers)
+
+
+def ready(name: str, folder: Path) -> Scorer:
+    given = {}
+    if name == "aesthetic":
+        config, weights = save_tiny_clip(folder)
+        given = {"model": str(config), "pretrained": str(weights), "head": str(save_head(folder / "head.pth"))}
+    scorer = make_scorer(name, given)
+    assert scorer.missing() is None
+    scorer.load()
+    return scorer
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_scorer_says_what_its_number_means(name: str) -> None:
+    kind = scorer_class(name)
+    assert kind.direction in ("higher is better", "lower is better", "two-sided")
+    assert kind.unit and kind.low < kind.high
+    for setting, field in kind.settings_class.model_fields.items():
+        assert field.description, f"setting {setting} of {name} has no description"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_same_frames_give_the_same_finite_number(tmp_path: Path, name: str) -> None:
+    path = moving_texture(tmp_path / "clip.mp4", seconds=1.5)
+    values = [score_file(ready(name, tmp_path), path) for _ in range(2)]
+    assert values[0] == values[1] and np.isfinite(values[0]) and isinstance(values[0], float)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_scorer_leaves_the_shared_frames_alone(tmp_path: Path, name: str) -> None:
+    scorer = ready(name, tmp_path)
+    frames = clip_of([texture(seed, (64, 48)) for seed in range(3)], scorer.frames)
+    for array in (frames.luma, frames.bgr, frames.times_s):
+        if array is not None:
+            array.flags.writeable = False
+    scorer(frames)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("level", [0, 255])
+def test_blank_frames_have_an_answer(tmp_path: Path, name: str, level: int) -> None:
+    scorer = ready(name, tmp_path)
+    blank = [np.full((90, 160, 3), level, np.uint8)] * 3
+    assert np.isfinite(scorer(clip_of(blank, scorer.frames)))
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "motion"])
+def test_one_frame_is_enough_for_all_but_motion(tmp_path: Path, name: str) -> None:
+    scorer = ready(name, tmp_path)
+    assert np.isfinite(scorer(clip_of([texture(0, (64, 48))], scorer.frames)))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_setting_that_changes_the_number_changes_the_version(tmp_path: Path, name: str) -> None:
+    given = ready(name, tmp_path).settings.model_dump() if name == "aesthetic" else {}  # type: ignore[attr-defined]
+    assert make_scorer(name, {**given, "fps": 3}).version != make_scorer(name, {**given, "fps": 4}).version
+
+
+def test_frames_are_stacked_with_their_times() -> None:
+    plane = np.zeros((4, 6), np.uint8)
+    spec = FrameSpec(fps=2, short_side_px=4, planes="bgr")
+    frames = ClipFrames.of([Frame(pts, pts / 2, plane, np.dstack([plane] * 3)) for pts in range(3)], spec)
+    assert frames.luma.shape == (3, 4, 6) and frames.bgr is not None and frames.bgr.shape == (3, 4, 6, 3)
+    assert frames.times_s.tolist() == [0, 0.5, 1] and frames.fps == 2
+
+
+def test_an_unknown_scorer_lists_the_known_ones() -> None:
+    with pytest.raises(UserError, match="no scorer 'beauty'; the scorers are aesthetic, exposure, motion"):
+        make_scorer("beauty", {})

@@ -1,0 +1,39 @@
+"""A tiny CLIP and aesthetic heads with seeded random weights, saved in the formats that released ones come in."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import open_clip
+import torch
+from safetensors.torch import save_file
+
+WIDTH = 24  # of the joint embedding
+
+
+def save_tiny_clip(folder: Path, image_size_px: int = 32) -> tuple[Path, Path]:
+    """Model config JSON and weights (.pt) of a CLIP small enough to run in a millisecond."""
+    config = folder / "tiny-clip.json"
+    tower = {"width": 32, "layers": 2, "head_width": 16}
+    vision = {**tower, "image_size": image_size_px, "patch_size": 8}
+    text = {"context_length": 8, "vocab_size": 64, "width": 32, "heads": 2, "layers": 1}
+    config.write_text(json.dumps({"embed_dim": WIDTH, "vision_cfg": vision, "text_cfg": text}))
+    open_clip.add_model_config(str(config))
+    torch.manual_seed(0)
+    weights = folder / "tiny-clip.pt"
+    torch.save(open_clip.create_model("tiny-clip", load_weights=False).state_dict(), weights)
+    return config, weights
+
+
+def save_head(path: Path, widths: Sequence[int] = (WIDTH, 1), names: Sequence[str] = ("",)) -> Path:
+    """Linear layers under the given prefixes; ("",) is LAION's linear head, ("layers.0.", ...) the improved one."""
+    generator = torch.Generator().manual_seed(1)
+    state = {}
+    for name, width_in, width_out in zip(names, widths[:-1], widths[1:], strict=True):
+        state[f"{name}weight"] = torch.randn(width_out, width_in, generator=generator)
+        state[f"{name}bias"] = torch.randn(width_out, generator=generator)
+    if path.suffix == ".safetensors":
+        save_file(state, path)
+    else:
+        torch.save(state, path)
+    return path
