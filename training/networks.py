@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pyarrow import fs as pafs
 
 from curation.records import UserError, content_id
 from curation.tables import Workspace
@@ -89,10 +88,8 @@ def open_text_encoder(workspace: Workspace, folders: TextSettings, encoder_id: s
         return TextEncoder.from_folders(folder / "llm", folder / "clip")
     with tempfile.TemporaryDirectory() as scratch:
         for name in ("llm", "clip"):
-            pafs.copy_files(
-                workspace.path(TEXT_ENCODER, encoder_id, name),
-                str(Path(scratch) / name),
-                source_filesystem=workspace.fs,
-                destination_filesystem=pafs.LocalFileSystem(),
-            )
+            folder = Path(scratch) / name
+            folder.mkdir()
+            for file in workspace.file_names(TEXT_ENCODER, encoder_id, name):
+                (folder / file).write_bytes(workspace.read_bytes(TEXT_ENCODER, encoder_id, name, file))
         return TextEncoder.from_folders(Path(scratch) / "llm", Path(scratch) / "clip")

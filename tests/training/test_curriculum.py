@@ -80,6 +80,19 @@ def test_a_stopped_run_continues_with_the_same_bits(shapes, undisturbed, stop_af
     assert_same_bits(weights(resumed), weights(undisturbed))
 
 
+@pytest.mark.slow
+def test_a_run_in_an_object_store_resumes_with_the_same_bits(object_store, undisturbed):
+    pack_shapes(object_store, "image", count=8)
+    pack_shapes(object_store, "video", count=4, num_frames=5)
+    with pytest.raises(InterruptedError):
+        train_all(object_store, stop_after=10)
+    resumed = train_all(object_store)
+    assert trace(resumed) == trace(undisturbed)
+    assert_same_bits(weights(resumed), weights(undisturbed))
+    trained = load_trained(object_store, newest_run(object_store))
+    assert trained.weights_sha256 == load_trained(undisturbed.workspace, undisturbed.run_id).weights_sha256
+
+
 def test_a_finished_stage_is_not_trained_again(undisturbed):
     before = undisturbed.workspace.read_bytes("checkpoints", undisturbed.run_id, "metrics.jsonl")
 
