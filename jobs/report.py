@@ -5,10 +5,12 @@
     scores, losses --report_charts--> SVG -------------------------------------------------------+    --> report.html
 
 The same tables and footage give the same bytes: no clock, no random ids. Every text is escaped by jinja; only the
-charts, whose text matplotlib escapes, are inserted as they are.
+charts, whose text matplotlib escapes, and the page's one script are inserted as they are.
 """
 
 import argparse
+import base64
+import hashlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -26,6 +28,22 @@ if TYPE_CHECKING:
     from jobs.report_snapshot import Snapshot
 
 NAME = "report.html"
+MAX_FILES = 500
+# A contact sheet of paused players would be a sheet of grey buttons: controls and motion come with the pointer, a tap
+# or the tab key. Without scripts the controls are simply always there. The page allows this script alone, by its hash.
+PLAYER = """
+for (const video of document.querySelectorAll("video")) {
+  const box = video.closest("figure, .example") || video;
+  video.controls = false;
+  video.tabIndex = 0;
+  const start = () => { video.controls = true; video.play().catch(() => {}); };
+  const stop = () => { video.pause(); video.controls = false; };
+  box.addEventListener("pointerenter", start);
+  box.addEventListener("pointerleave", stop);
+  video.addEventListener("focus", start);
+  video.addEventListener("blur", stop);
+}
+"""
 Advance = Callable[[int], None]
 
 
@@ -37,7 +55,9 @@ class ReportSettings(BaseModel, frozen=True, extra="forbid"):
         default=12, ge=0, description="playable clips shown that were rejected, spread over the reasons"
     )
     num_answers: int = Field(default=6, ge=0, description="clips shown with the annotators' answers side by side")
-    num_samples: int = Field(default=8, ge=0, description="generated videos shown, in the order of their ids")
+    num_samples: int = Field(
+        default=8, ge=0, description="generated videos shown, those of the newest training run first"
+    )
     clip_duration_s: float = Field(
         default=3.0, gt=0, description="seconds of each clip that are embedded, from its middle, as packing takes them"
     )
@@ -102,7 +122,7 @@ def render_report(workspace: Workspace, recipe: "Recipe") -> str:
     """The page as text."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    from jobs.report_funnel import equations, failure_groups, stage_funnels
+    from jobs.report_funnel import equations, failure_groups, file_counts, stage_funnels
     from jobs.report_people import people
     from jobs.report_snapshot import take_snapshot
     from jobs.report_training import training
@@ -126,12 +146,16 @@ def render_report(workspace: Workspace, recipe: "Recipe") -> str:
         "curves": _curves(trained.stages),
         "lineage": told,
         "lineage_captions": _captions(told),
+        "files": file_counts(snapshot)[:MAX_FILES],
+        "player": PLAYER,
+        "player_hash": base64.b64encode(hashlib.sha256(PLAYER.encode()).digest()).decode(),
         "num_packed": len({clip_id for members in snapshot.members.values() for clip_id in members}),
     }
-    values |= _media(workspace, snapshot, settings, [example.clip_id for example in said.examples], told)
+    answered = [example.clip_id for example in said.examples]
+    values |= _media(workspace, snapshot, settings, answered, told, trained.run_id)
     values["headline"] = headline(values)
     environment = Environment(loader=PackageLoader("jobs", "."), autoescape=True, undefined=StrictUndefined)
-    environment.filters["answers"] = _answers
+    environment.filters |= {"answers": _answers, "count": _count}
     return environment.get_template("report.html.jinja").render(values)
 
 
@@ -187,13 +211,21 @@ def _told(workspace: Workspace, snapshot: "Snapshot", wanted: str) -> "Lineage |
 
 
 def _media(
-    workspace: Workspace, snapshot: "Snapshot", settings: ReportSettings, answered: list[str], told: "Lineage | None"
+    workspace: Workspace,
+    snapshot: "Snapshot",
+    settings: ReportSettings,
+    answered: list[str],
+    told: "Lineage | None",
+    run_id: str | None,
 ) -> dict[str, Any]:
     """Everything that plays: each clip is encoded once, however often it is shown."""
     from jobs.report_media import clip_media, rejects, sample_media, survivors
 
     kept, rejected = survivors(snapshot, settings.num_survivors), rejects(snapshot, settings.num_rejects)
-    samples = snapshot.samples[: settings.num_samples]
+    newest_first = sorted(
+        snapshot.samples, key=lambda row: (row.checkpoint.split("/")[0] != run_id, row.prompt, row.sample_id)
+    )
+    samples = newest_first[: settings.num_samples]
     lineage_ids = [told.clip.clip_id] if told and told.clip.clip_id in snapshot.clips else []
     wanted = list(dict.fromkeys([*(shown.clip_id for shown in [*kept, *rejected]), *answered, *lineage_ids]))
     media = {}

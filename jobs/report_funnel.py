@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from curation.gates import FACTS, Finding, GateRule, Outcome, StageGates, apply_rule, facts_of
-from curation.records import Decision, Failure, UserError, content_id
+from curation.records import Decision, Failure, UserError, Video, content_id
 from curation.score import scorer_versions
 from curation.split import splitter_version
 from jobs.footage import list_footage
@@ -86,6 +86,16 @@ class StageFunnel:
 
 
 @dataclass(frozen=True)
+class FileCount:
+    """One listed file and what is left of it."""
+
+    name: str
+    video: Video | None
+    clips: int
+    packed: int
+
+
+@dataclass(frozen=True)
 class FailureGroup:
     """Failures of one job with one reason."""
 
@@ -133,6 +143,22 @@ def failure_groups(failures: list[Failure]) -> list[FailureGroup]:
         groups[failure.job, failure.reason].append(failure)
     ordered = sorted(groups.items(), key=lambda item: (-len(item[1]), item[0]))
     return [FailureGroup(job, reason, len(rows), tuple(rows[:MAX_LISTED_FAILURES])) for (job, reason), rows in ordered]
+
+
+def file_counts(snapshot: Snapshot) -> list[FileCount]:
+    """Every split file by name, with how many of its clips are packed in some stage."""
+    packed = {clip_id for members in snapshot.members.values() for clip_id in members}
+    by_video = Counter(clip.video_id for clip in snapshot.clips.values())
+    packed_by_video = Counter(clip.video_id for clip_id, clip in snapshot.clips.items() if clip_id in packed)
+    return [
+        FileCount(
+            source.uri.rsplit("/", 1)[-1],
+            snapshot.videos.get(source.video_id),
+            by_video[source.video_id],
+            packed_by_video[source.video_id],
+        )
+        for source in sorted(snapshot.sources, key=lambda source: source.uri)
+    ]
 
 
 def rule_findings(snapshot: Snapshot, gates: StageGates, clip_id: str) -> list[tuple[GateRule, Finding]]:

@@ -74,7 +74,7 @@ def take_snapshot(workspace: Workspace, recipe: "Recipe") -> Snapshot:
         videos={video.video_id: video for video in _records(workspace, "videos")},
         clips=by_id,
         scores=_scores(_records(workspace, "scores"), versions, by_id, notes),
-        verdicts=_by_stage(row for row in verdicts if row.clip_id in by_id),
+        verdicts=_by_stage((row for row in verdicts if row.clip_id in by_id), stages),
         tasks={row.clip_id: row for row in _records(workspace, "tasks")},
         annotations=sorted(_records(workspace, "annotations"), key=lambda row: (row.updated_at, row.annotation_key)),
         human={row.clip_id: row for row in _records(workspace, "human_verdicts")},
@@ -128,11 +128,12 @@ def _scores(
     }
 
 
-def _by_stage(rows: Iterable[Verdict]) -> dict[str, dict[str, Verdict]]:
-    by_stage: dict[str, dict[str, Verdict]] = defaultdict(dict)
+def _by_stage(rows: Iterable[Verdict], stages: Iterable[str]) -> dict[str, dict[str, Verdict]]:
+    """Verdicts by stage in the order of the curriculum."""
+    by_stage: dict[str, dict[str, Verdict]] = {stage: {} for stage in stages}
     for row in rows:
-        by_stage[row.stage][row.clip_id] = row
-    return dict(by_stage)
+        by_stage.setdefault(row.stage, {})[row.clip_id] = row
+    return by_stage
 
 
 def _members(rows: Iterable[ShardMember], shards: dict[str, list[Shard]]) -> dict[str, dict[str, ShardMember]]:

@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 
 CHECKPOINTS = "checkpoints"
 MEANINGS = {
-    "vae": "L1 distance between video and reconstruction plus the weighted KL term",
-    "flow": "squared error of the predicted velocity, averaged over clips and timesteps",
+    "vae": "Loss: L1 distance between a crop and its reconstruction plus the weighted KL term. Held out: L1 of whole "
+    "clips, by the averaged weights",
+    "flow": "Loss: squared error of the predicted velocity at random noise levels. Held out: the same error at fixed "
+    "levels with noise fixed per clip, by the averaged weights, so that only learning can move it",
 }
 
 

@@ -23,6 +23,7 @@ from jobs.gates import judge
 from jobs.pack import PackSettings, StageBucket
 from jobs.split import split_job
 from tests.footage import Encoding, shots
+from training.stages import StageSettings, TrainSettings
 
 NASTY_NAME = "<script>alert('x')<!-- & \"quoted\".mp4"
 NASTY_TITLE = "</script><script>alert('title')</script>"
@@ -53,7 +54,12 @@ BUCKETS = {
 
 def empty_context(folder: Path) -> Context:
     """The same recipe with nothing done."""
-    recipe = Recipe(score=SCORERS, gates=GATES, pack=PackSettings(stages=BUCKETS))
+    stages = (
+        StageSettings(name="vae", objective="vae", shards={"image": 1, "video": 1}, steps=40),
+        StageSettings(name="sft", shards={"sft": 1}, steps=50),
+    )
+    train = TrainSettings(stages=stages)
+    recipe = Recipe(score=SCORERS, gates=GATES, pack=PackSettings(stages=BUCKETS), train=train)
     return Context(recipe, Workspace(str(folder / "workspace")), argparse.Namespace())
 
 

@@ -33,7 +33,8 @@ def test_everything_is_said_in_order(context):
     wanted = (
         clip.clip_id, "film.mp4", "sharpness", "120", "image: keep", "at least 10", "video: keep", "sft: review",
         "sent to people", "simulated-clarity@localhost (SIMULATED)", "verdict: keep", "camera movement",
-        "2 keep, 0 reject", "majority, ties reject", "A textured pattern drifts", "shards/image/image-1.tar", "vae", " to 40",
+        "2 keep, 0 reject", "majority, ties reject", "A textured pattern drifts",
+        "shards/image/image-1.tar", "vae", " to 40",
     )  # fmt: skip
     missing = [part for part in wanted if part not in text]
     assert missing == []
