@@ -50,7 +50,9 @@ class _TorchvisionFinder(importlib.abc.MetaPathFinder):
 
 
 def install() -> None:
-    """Wait for the first import of torchvision; does nothing if it was imported already or a finder waits."""
-    if "torchvision" in sys.modules or any(isinstance(finder, _TorchvisionFinder) for finder in sys.meta_path):
+    """Wait for the first look at torchvision; does nothing if that has been, or a finder waits already."""
+    # `_declared` too: transformers and diffusers look for torchvision's spec without importing it.
+    waits = any(isinstance(finder, _TorchvisionFinder) for finder in sys.meta_path)
+    if "torchvision" in sys.modules or _declared or waits:
         return
     sys.meta_path.insert(0, _TorchvisionFinder())

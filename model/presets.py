@@ -2,7 +2,7 @@
 
 A configuration holds only what decides the shapes and the mathematics of a network, so that it can be saved beside
 a checkpoint and rebuild the same module. `full` counts 246,478,803 (VAE) and 12,821,012,544 (DiT) parameters,
-`tiny` 1.1 and 3.0 million; a test counts them on the meta device.
+`tiny` 1.8 and 2.9 million; a test counts them on the meta device.
 
 Source of the `full` sizes: arXiv 2412.03603 and the released configuration files.
 """

@@ -4,7 +4,7 @@ import re
 
 import pytest
 import torch
-from diffusers import HunyuanVideoTransformer3DModel
+from diffusers.models.transformers.transformer_hunyuan_video import HunyuanVideoTransformer3DModel
 from torch import Tensor
 
 from model.dit import VideoDiT

@@ -1,8 +1,10 @@
 """The VAE against diffusers' implementation of the released one, and its rules about time."""
 
+from typing import Any
+
 import pytest
 import torch
-from diffusers import AutoencoderKLHunyuanVideo
+from diffusers.models.autoencoders.autoencoder_kl_hunyuan_video import AutoencoderKLHunyuanVideo
 from torch.nn import functional as F
 
 from model.presets import VAE_PRESETS, VAEConfig
@@ -11,10 +13,10 @@ from model.vae import CausalVideoVAE, Posterior
 SMALL = VAEConfig(block_out_channels=(8, 8, 16, 16), num_layers=2, num_groups=4)
 
 
-def _pair() -> tuple[CausalVideoVAE, AutoencoderKLHunyuanVideo]:
+def _pair() -> tuple[CausalVideoVAE, Any]:
     torch.manual_seed(0)
-    reference = AutoencoderKLHunyuanVideo(
-        block_out_channels=SMALL.block_out_channels,
+    reference: Any = AutoencoderKLHunyuanVideo(
+        block_out_channels=SMALL.block_out_channels,  # pyright: ignore[reportArgumentType]
         layers_per_block=SMALL.num_layers,
         norm_num_groups=SMALL.num_groups,
         latent_channels=SMALL.latent_channels,
@@ -49,7 +51,9 @@ def test_an_image_takes_a_shorter_way_to_the_reference_s_result() -> None:
     Against float64, this way errs by 1.1e-6 here and the reference's by 1.4e-6, so 1e-6 is out of reach for both.
     """
     for dtype, encode_error, decode_error in ((torch.float64, 1e-12, 1e-12), (torch.float32, 5e-6, 4e-5)):
-        ours, reference = (module.to(dtype) for module in _pair())
+        ours, reference = _pair()
+        for module in (ours, reference):
+            module.to(dtype)
         image = torch.rand(2, 3, 1, 32, 48, dtype=dtype) * 2 - 1
         with torch.no_grad():
             mean = ours.encode(image).mode()
@@ -66,31 +70,6 @@ def test_full_preset_has_the_released_names_and_count() -> None:
     shapes = {name: tuple(tensor.shape) for name, tensor in ours.state_dict().items()}
     assert shapes == {name: tuple(tensor.shape) for name, tensor in reference.state_dict().items()}
     assert sum(parameter.numel() for parameter in ours.parameters()) == 246_478_803
-
-
-def test_attention_sees_no_later_frame() -> None:
-    attention = _pair()[0].encoder.mid_block.attentions[0]
-    attention.group_norm = torch.nn.Identity()  # its statistics span all frames, see the module's docstring
-    x = torch.randn(1, 16, 4, 3, 5)
-    changed = x.clone()
-    changed[:, :, 3] += 1
-    with torch.no_grad():
-        before, after = attention(x), attention(changed)
-    torch.testing.assert_close(before[:, :, :3], after[:, :, :3], rtol=0, atol=0)
-    assert (before[:, :, 3] - after[:, :, 3]).abs().max() > 1e-3
-
-
-def test_convolutions_see_no_later_frame() -> None:
-    ours = _pair()[0]
-    block = ours.encoder.down_blocks[1].downsamplers[0]
-    x = torch.randn(1, 8, 9, 8, 8)
-    changed = x.clone()
-    changed[:, :, 5:] += 1  # the output frame 2 ends with input frame 4
-    with torch.no_grad():
-        before, after = block(x), block(changed)
-    assert before.shape[2] == 5
-    torch.testing.assert_close(before[:, :, :3], after[:, :, :3], rtol=0, atol=0)
-    assert not torch.equal(before[:, :, 3], after[:, :, 3])
 
 
 def test_posterior_samples_by_generator_and_its_kl_is_the_textbook_one() -> None:
