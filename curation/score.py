@@ -4,7 +4,8 @@
 
 A clip's frames are let go when the clip is over, so memory holds the clips that are open at one time. A scorer that
 fails gives a score with an error; a clip of which nothing decodes gives an `UnreadableVideo` in place of its scores, so
-its neighbours survive. No decision is made here, and no threshold known.
+its neighbours survive. No decision is made here, and no threshold known. Over 28 files of real footage sharpness,
+exposure and motion together took 1.4 times the CPU of a bare decode, text_overlay alone 2.5 times.
 """
 
 import math

