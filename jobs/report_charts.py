@@ -151,7 +151,10 @@ def _gate_strips(axes: Axes, rules: Mapping[str, GateRule], low: float, high: fl
         upper = high if rule.max is None else min(high, rule.max)
         band_low = lower if rule.review_min is None else max(low, rule.review_min)
         band_high = upper if rule.review_max is None else min(high, rule.review_max)
-        for start, end, colour in ((low, high, REJECT), (band_low, band_high, REVIEW), (lower, upper, KEEP)):
+        spans = {(low, high): REJECT}  # each lies over the one before; equal spans are painted once
+        spans |= {(band_low, band_high): REVIEW}
+        spans |= {(lower, upper): KEEP}
+        for (start, end), colour in spans.items():
             axes.barh(row, end - start, left=start, height=0.62, color=colour)
     axes.set_yticks(range(len(rules)), list(rules))
     axes.set_ylim(len(rules) - 0.4, -0.6)
