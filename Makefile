@@ -8,6 +8,7 @@ WORKSPACE ?= demo/workspace
 RECIPE ?= jobs/recipes/demo.toml
 FOOTAGE ?=
 REVIEWERS ?= simulated
+AFTER_REVIEW ?=
 # uv is used where it is on the PATH (seconds instead of minutes); it does not read pip's settings, so pass them on.
 UV := $(shell command -v uv 2>/dev/null)
 UV_FIND_LINKS ?= $(shell $(PYTHON) -m pip config get global.find-links 2>/dev/null)
@@ -48,7 +49,7 @@ endif
 	@touch $@
 
 demo: install install-labelstudio ## footage -> ... -> report; FOOTAGE=folder for your own, REVIEWERS=me to annotate yourself
-	$(BIN)/dailies demo --recipe $(RECIPE) --workspace $(WORKSPACE) --reviewers $(REVIEWERS) $(if $(FOOTAGE),--footage "$(FOOTAGE)")
+	$(BIN)/dailies demo --recipe $(RECIPE) --workspace $(WORKSPACE) --reviewers $(REVIEWERS) $(if $(FOOTAGE),--footage "$(FOOTAGE)") $(if $(AFTER_REVIEW),--after-review)
 
 test: install install-labelstudio lint types layers ## lint, types, layers and every test
 	$(BIN)/python -m pytest

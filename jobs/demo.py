@@ -59,15 +59,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         verb.add_arguments(parser)
 
 
+def steps_of(reviewers: str, after_review: bool) -> tuple[Step, ...]:
+    """The steps of one sitting: people's answers divide the demo in two, simulated annotators do not."""
+    if after_review:
+        return AFTER_REVIEW
+    return (*BEFORE_REVIEW, REVIEW, *AFTER_REVIEW) if reviewers == "simulated" else BEFORE_REVIEW
+
+
 def run(context: "Context") -> int:
     context = _with_choices(context)
-    mine = context.recipe.annotation.reviewers == "me"
+    steps = steps_of(context.recipe.annotation.reviewers, context.args.after_review)
     started_s = time.monotonic()
-    steps = () if context.args.after_review else BEFORE_REVIEW
-    if not (mine or context.args.after_review):
-        steps = (*steps, REVIEW)
-    if not mine or context.args.after_review:
-        steps = (*steps, *AFTER_REVIEW)
     with joined(), ThreadPoolExecutor(max_workers=1) as aside:
         server = aside.submit(_warm_up, context) if ROUTE in steps else None
         for number, step in enumerate(steps, 1):
@@ -81,7 +83,7 @@ def run(context: "Context") -> int:
                 return code
             print(f"{step.name} took {time.monotonic() - step_started_s:.0f} s", flush=True)
     print(f"\ndemo took {time.monotonic() - started_s:.0f} s", flush=True)
-    if mine and not context.args.after_review:
+    if steps == BEFORE_REVIEW:
         print(collect.how_to_log_in(context))
         print("When you have answered, go on with:  make demo REVIEWERS=me AFTER_REVIEW=1", flush=True)
     return 0

@@ -71,7 +71,7 @@ class Progress:
         now = time.monotonic()
         elapsed_s, self._printed_s = now - self._started_s, now
         of_total = f"/{self.total}" if self.total is not None else ""
-        rate = f", {self.done / elapsed_s:.2f} {self.unit}/s" if self.done and elapsed_s > 1 else ""
+        rate = f", {self.done / elapsed_s:.2f} {self.unit}/s" if self.total and self.done and elapsed_s > 1 else ""
         note = f", {self._note}" if self._note else ""
         print(
             f"{self.label}: {self.done}{of_total} {self.unit}, {elapsed_s:.0f} s{rate}{note}",
