@@ -2,7 +2,7 @@
 
     <run>/<stage>/step-000100/model.safetensors      trained weights, released names
                               average.safetensors    their running average: the stage's result
-                              optimizer.safetensors  AdamW's moments, by parameter name
+                              optimizer.safetensors  moments, by parameter name
                               state.json             step, place in the data, seed, sha256 of the files; written last
 
 `state.json` is the commit: each file is written aside and renamed, and a folder without `state.json` is what a killed

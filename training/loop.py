@@ -1,6 +1,6 @@
 """The one training loop. It knows steps, weights and checkpoints, but no network, no loss and no stage by name.
 
-    stream --samples--> objective.prepare --batch--> objective.loss [B] --mean--> gradients --> AdamW --> average
+    stream --samples--> objective.prepare --batch--> objective.loss [B] --mean--> gradients --> weights --> average
                         every log_every: metrics        every checkpoint_every: checkpoint (after metrics)
 
 A checkpoint is written only after the losses up to it were seen to be finite, so the last one is always good; it holds
@@ -17,7 +17,7 @@ from training.checkpoint import Checkpoint, CheckpointStore
 from training.data import PackedClip, Sample, SampleStream
 from training.ema import WeightAverage
 from training.metrics import Metrics, NonFiniteLossError
-from training.optim import apply_step, build_optimizer, learning_rate, load_optimizer_tensors, optimizer_tensors
+from training.optim import apply_step, build_optimizers, learning_rate, load_optimizer_tensors, optimizer_tensors
 from training.stages import StageSettings
 
 MODEL, AVERAGE, OPTIMIZER = "model", "average", "optimizer"
@@ -66,14 +66,14 @@ def run_stage(
         UserError: a loss or gradient was not finite; names the step and the last good checkpoint.
     """
     model = objective.model
-    optimizer = build_optimizer(model, stage)
+    optimizers = build_optimizers(model, stage)
     average = WeightAverage(model, stage.ema)
     first = max(store.steps(), default=0)
     if first:
         checkpoint = store.load(first)
         model.load_state_dict(checkpoint.tensors[MODEL])
         average.load(checkpoint.tensors[AVERAGE])
-        load_optimizer_tensors(optimizer, model, checkpoint.tensors[OPTIMIZER])
+        load_optimizer_tensors(optimizers, model, checkpoint.tensors[OPTIMIZER])
         stream.load_state(checkpoint.state["stream"])
     else:
         _measure(stage, 0, objective, average, held_out, metrics)
@@ -83,7 +83,7 @@ def run_stage(
             losses = objective.loss(objective.prepare(stream.next_samples(stage.batch)))
             loss = losses.mean()
             loss.backward()
-            norm = apply_step(optimizer, model, stage, step - 1)
+            norm = apply_step(optimizers, model, stage, step - 1)
             average.update(step - 1)
             metrics.add_step(stage.name, step, loss, norm, learning_rate(stage, step - 1), len(losses))
             last = step == stage.steps
@@ -92,7 +92,7 @@ def run_stage(
             if last or (stage.measure_every and step % stage.measure_every == 0):
                 _measure(stage, step, objective, average, held_out, metrics)
             if saves:
-                store.save(_checkpoint(step, objective, average, optimizer_tensors(optimizer, model), stream, last))
+                store.save(_checkpoint(step, objective, average, optimizer_tensors(optimizers, model), stream, last))
             on_step(step, seen)
     except NonFiniteLossError as fault:
         raise UserError(_fault_text(fault, stage, store)) from fault

@@ -43,7 +43,11 @@ class StageSettings(BaseModel, frozen=True, extra="forbid"):
     )
     steps: int = Field(default=100, ge=1, description="optimizer steps")
     batch: int = Field(default=8, ge=1, description="clips per step")
-    learning_rate: float = Field(default=1e-4, gt=0, description="peak rate of AdamW")
+    optimizer: Literal["adamw", "muon"] = Field(
+        default="adamw",
+        description="muon: Muon for matrices and kernels, AdamW for the rest; far fewer steps for the VAE",
+    )
+    learning_rate: float = Field(default=1e-4, gt=0, description="peak rate, the same for both optimizers")
     warmup_steps: int = Field(default=10, ge=0, description="steps of linear rise from zero to the peak rate")
     final_rate_share: float = Field(
         default=1.0,
@@ -51,7 +55,7 @@ class StageSettings(BaseModel, frozen=True, extra="forbid"):
         le=1,
         description="share of the peak rate that is left at the last step (cosine decay; 1 = constant)",
     )
-    weight_decay: float = Field(default=0.0, ge=0, description="AdamW's decoupled weight decay")
+    weight_decay: float = Field(default=0.0, ge=0, description="decoupled weight decay of matrices and kernels")
     clip_norm: float = Field(default=1.0, gt=0, description="gradients are scaled down to this norm")
     ema: float = Field(
         default=0.99, ge=0, lt=1, description="decay of the averaged weights, which are the stage's result"
