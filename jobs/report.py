@@ -221,7 +221,8 @@ def _media(
     """Everything that plays: each clip is encoded once, however often it is shown."""
     from jobs.report_media import clip_media, rejects, sample_media, survivors
 
-    kept, rejected = survivors(snapshot, settings.num_survivors), rejects(snapshot, settings.num_rejects)
+    kept = survivors(snapshot, settings.num_survivors)
+    rejected = rejects(snapshot, settings.num_rejects, {shown.clip_id for shown in kept})
     newest_first = sorted(
         snapshot.samples, key=lambda row: (row.checkpoint.split("/")[0] != run_id, row.prompt, row.sample_id)
     )

@@ -8,6 +8,7 @@ import html
 import io
 import math
 import re
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -35,6 +36,7 @@ _CSS = {
     HELD_OUT: "var(--held-out)",
 }
 MAX_BINS = 40
+MAX_LABEL_CHARACTERS = 60
 SMOOTHING_SHARE = 0.04  # of a stage's steps: the width of the running mean
 _STYLE: dict[Any, Any] = {
     "figure.facecolor": "none",
@@ -103,7 +105,7 @@ def histogram(scorer: str, unit: str, values: Sequence[float], rules: Mapping[st
             lower.xaxis.set_major_formatter(FuncFormatter(_plain))
             lower.xaxis.set_minor_formatter(NullFormatter())
         lower.set_xlim(low, high)
-        lower.set_xlabel(f"{scorer}: {unit}" if unit else scorer)
+        lower.set_xlabel(textwrap.fill(f"{scorer}: {unit}" if unit else scorer, MAX_LABEL_CHARACTERS))
         return _svg(figure, f"Histogram of {scorer} over {len(values)} clips")
 
 

@@ -8,7 +8,7 @@ An excerpt of 3 s at 176 lines is 20-80 kB. A clip whose source has gone since i
 import base64
 import io
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 import av
@@ -92,21 +92,25 @@ def survivors(snapshot: Snapshot, number: int) -> list[Shown]:
     return [Shown(clip_id, "keep", tuple(stages[clip_id])) for clip_id in chosen]
 
 
-def rejects(snapshot: Snapshot, number: int) -> list[Shown]:
-    """Clips that entered no shard and that a gate or a person rejected, spread over the gates that did it."""
-    packed = {clip_id for members in snapshot.members.values() for clip_id in members}
+def rejects(snapshot: Snapshot, number: int, shown_already: Collection[str] = ()) -> list[Shown]:
+    """Clips that a gate or a person rejected from some stage, spread over the gates; most stages lost first."""
+    kept = {shown.clip_id: shown.why for shown in survivors(snapshot, len(snapshot.clips))}
     reasons: dict[str, list[str]] = defaultdict(list)
+    gates: dict[str, str] = {}
     for stage, verdicts in snapshot.verdicts.items():
         for clip_id, verdict in verdicts.items():
             human = snapshot.human.get(clip_id)
-            if clip_id in packed:
-                continue
             if verdict.decision == Decision.REJECT:
-                reasons[clip_id].append(f"{stage}: {verdict.reason}")
+                why = verdict.reason
             elif verdict.decision == Decision.REVIEW and human is not None and human.decision == "reject":
-                reasons[clip_id].append(f"{stage}: people, {human.reason}")
-    groups = [(reasons[clip_id][0].split(": ")[1].split(" ")[0], clip_id) for clip_id in sorted(reasons)]
-    return [Shown(clip_id, "reject", tuple(reasons[clip_id])) for clip_id in _take_turns(groups, number)]
+                why = f"people, {human.reason}"
+            else:
+                continue
+            reasons[clip_id].append(f"{stage}: {why}")
+            gates.setdefault(clip_id, why.partition(" ")[0])
+    ordered = sorted(reasons.keys() - set(shown_already), key=lambda clip_id: (-len(reasons[clip_id]), clip_id))
+    chosen = _take_turns([(gates[clip_id], clip_id) for clip_id in ordered], number)
+    return [Shown(clip_id, "reject", (*reasons[clip_id], *kept.get(clip_id, ()))) for clip_id in chosen]
 
 
 def _take_turns(grouped: Sequence[tuple[str, str]], number: int) -> list[str]:

@@ -113,7 +113,7 @@ def test_every_section_is_filled(page):
         "at least 20, a person decides from 15",
         "no <stream> in it",
         "7 clips, 1 without a value; higher is better",
-        "Rejected from every stage",
+        "Rejected, from some stages or all",
         "image: sharpness 4 < 10",
         "disagreements first",
         "Reasons given for rejecting: hardly moves (1).",

@@ -77,9 +77,18 @@ def test_the_first_survivors_come_from_different_films(snapshot):
     assert len(set(videos)) == 2
 
 
-def test_rejects_are_in_no_shard_and_say_why(snapshot):
-    shown = rejects(snapshot, 99)
-    packed = {clip for members in snapshot.members.values() for clip in members}
-    assert shown and not packed & {each.clip_id for each in shown}
-    assert any("image: sharpness 4 < 10" in each.why for each in shown)
-    assert rejects(snapshot, 0) == [] and len(rejects(snapshot, 1)) == 1
+def test_rejects_say_which_stages_lost_them_and_which_did_not(snapshot):
+    shown = {each.clip_id: each.why for each in rejects(snapshot, 99)}
+    dropped = {row.clip_id for rows in snapshot.verdicts.values() for row in rows.values() if row.decision == "reject"}
+    disputed = {clip_id for clip_id, row in snapshot.human.items() if row.decision == "reject"}
+    assert shown.keys() == dropped | disputed
+    assert any("image: sharpness 4 < 10" in why for why in shown.values())
+    assert any("image: kept by gates" in why and "video: motion 0.01 < 0.05" in why for why in shown.values())
+    assert any("sft: people, 1 keep, 1 reject: hardly moves" in why for why in shown.values())
+
+
+def test_rejects_begin_with_what_no_stage_wanted_and_leave_out_what_is_shown(snapshot):
+    first = rejects(snapshot, 1)[0]
+    assert first.why[0] == "image: sharpness 4 < 10"
+    assert first.clip_id not in {each.clip_id for each in rejects(snapshot, 99, {first.clip_id})}
+    assert rejects(snapshot, 0) == []
