@@ -25,10 +25,10 @@ class GateRule(BaseModel, frozen=True, extra="forbid"):
     """Bounds on one score or fact; the review bounds lie outside them and mark the band that people decide."""
 
     scorer: str = Field(description="a scorer's name, or one of the facts " + ", ".join(FACTS))
-    min: float | None = Field(None, description="smallest value that passes, in the scorer's unit")
-    max: float | None = Field(None, description="largest value that passes")
-    review_min: float | None = Field(None, description="from here up to min a person decides; default: no band")
-    review_max: float | None = Field(None, description="from max up to here a person decides; default: no band")
+    min: float | None = Field(default=None, description="smallest value that passes, in the scorer's unit")
+    max: float | None = Field(default=None, description="largest value that passes")
+    review_min: float | None = Field(default=None, description="from here up to min a person decides; default: no band")
+    review_max: float | None = Field(default=None, description="from max up to here a person decides; default: no band")
 
     @model_validator(mode="after")
     def _bounds_are_ordered(self) -> "GateRule":
@@ -45,7 +45,7 @@ class GateRule(BaseModel, frozen=True, extra="forbid"):
 class StageGates(BaseModel, frozen=True, extra="forbid"):
     """What a clip must be to enter one training stage."""
 
-    people: bool = Field(False, description="whether a person must say yes to every clip of this stage")
+    people: bool = Field(default=False, description="whether a person must say yes to every clip of this stage")
     rules: tuple[GateRule, ...] = Field((), description="all must pass")
 
 

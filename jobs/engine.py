@@ -50,12 +50,16 @@ POLL_S = 2.0
 class EngineSettings(BaseModel, frozen=True, extra="forbid"):
     """How a job uses the machine or cluster; none of it changes a result."""
 
-    workers: int = Field(0, ge=0, description="actors in the pool; 0 fills the cluster's CPUs")
-    cpus_per_worker: float = Field(1.0, gt=0, description="CPUs per actor, also its decode and torch threads")
-    memory_gib_per_worker: float = Field(1.0, gt=0, description="memory an actor is expected to need, in GiB")
-    items_per_part: int = Field(8, ge=1, description="most items in one part file: what a killed worker repeats")
-    item_time_limit_s: int = Field(900, ge=1, description="an item that takes longer is a failure, in seconds")
-    stall_limit_s: int = Field(1200, ge=1, description="a run in which nothing begins or ends for so long is ended")
+    workers: int = Field(default=0, ge=0, description="actors in the pool; 0 fills the cluster's CPUs")
+    cpus_per_worker: float = Field(default=1.0, gt=0, description="CPUs per actor, also its decode and torch threads")
+    memory_gib_per_worker: float = Field(default=1.0, gt=0, description="memory an actor is expected to need, in GiB")
+    items_per_part: int = Field(
+        default=8, ge=1, description="most items in one part file: what a killed worker repeats"
+    )
+    item_time_limit_s: int = Field(default=900, ge=1, description="an item that takes longer is a failure, in seconds")
+    stall_limit_s: int = Field(
+        default=1200, ge=1, description="a run in which nothing begins or ends for so long is ended"
+    )
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,25 @@ from curation.records import UserError, content_id
 class FootageSettings(BaseModel, frozen=True, extra="forbid"):
     """Where the raw footage lies."""
 
-    path: str = Field("", description="folder or s3://bucket/prefix that is searched with everything below it")
+    path: str = Field(default="", description="folder or s3://bucket/prefix that is searched with everything below it")
     extensions: tuple[str, ...] = Field(
-        ("mp4", "mov", "m4v", "mkv", "webm", "avi", "ts", "mts", "m2ts", "mpg", "mpeg", "mxf", "flv", "wmv", "3gp"),
+        default=(
+            "mp4",
+            "mov",
+            "m4v",
+            "mkv",
+            "webm",
+            "avi",
+            "ts",
+            "mts",
+            "m2ts",
+            "mpg",
+            "mpeg",
+            "mxf",
+            "flv",
+            "wmv",
+            "3gp",
+        ),
         description="files with these endings are inputs, whatever is in them",
     )
     rendered_films: int | None = Field(

@@ -32,10 +32,10 @@ PACKER = "1"  # part of every shard id: raise it when the bytes of a member chan
 class StageBucket(BaseModel, frozen=True, extra="forbid"):
     """The shape that every member of a stage gets: centre-cropped, resized, re-timed from its first frame."""
 
-    width: int = Field(64, ge=64, multiple_of=16, description="px")
-    height: int = Field(64, ge=64, multiple_of=16, description="px")
-    num_frames: int = Field(1, ge=1, description="1 is an image, otherwise 4n+1 as the VAE wants")
-    frame_rate: float = Field(8.0, gt=0, description="frames per second after re-timing")
+    width: int = Field(default=64, ge=64, multiple_of=16, description="px")
+    height: int = Field(default=64, ge=64, multiple_of=16, description="px")
+    num_frames: int = Field(default=1, ge=1, description="1 is an image, otherwise 4n+1 as the VAE wants")
+    frame_rate: float = Field(default=8.0, gt=0, description="frames per second after re-timing")
 
     @property
     def name(self) -> str:
@@ -46,7 +46,9 @@ class PackSettings(BaseModel, frozen=True, extra="forbid"):
     """Which stages are packed and how."""
 
     stages: dict[str, StageBucket] = Field(default_factory=dict, description="stage name -> its bucket")
-    clips_per_shard: int = Field(64, ge=1, description="members of a shard; at least ranks x workers shards is best")
+    clips_per_shard: int = Field(
+        default=64, ge=1, description="members of a shard; at least ranks x workers shards is best"
+    )
 
 
 @dataclass(frozen=True)

@@ -88,9 +88,8 @@ def main(arguments: list[str]) -> int:
     decode_s, split_s, score_s, neural_s = (
         sum(getattr(row, f"{part}_s") for row in rows) for part in ("decode", "split", "score", "neural")
     )
-    print(
-        f"{'all':44} {sum(row.num_clips for row in rows):3} {decode_s:8.2f} {split_s:8.2f} {score_s:8.2f} {neural_s:8.2f}"
-    )
+    num_clips = sum(row.num_clips for row in rows)
+    print(f"{'all':44} {num_clips:3} {decode_s:8.2f} {split_s:8.2f} {score_s:8.2f} {neural_s:8.2f}")
     ratios = {
         "ratio_to_decode": (split_s + score_s) / decode_s,
         "split_to_decode": split_s / decode_s,
