@@ -7,7 +7,8 @@ The factor 0.2 sqrt(max) makes an update as large as AdamW's, so both share one 
 eq. 4). Method: Keller Jordan, "Muon", 2024; HunyuanVideo-1.5 was trained with it. A kernel is the matrix
 [out channels, the rest]. torch.optim.Muon does the same for matrices only and in bfloat16, which took ten times as
 long on a CPU without bfloat16 instructions.
-Measured on the tiny VAE, real footage at 64 px, equal CPU time: 18.9 dB after 61 steps, AdamW 16.2 dB after 69.
+Measured on the tiny VAE, real footage at 64 px, the same held-out clips, rate 3e-3 falling to a tenth: L1 0.225 and
+20.1 dB after 160 steps with Muon, 0.237 and 19.5 dB after 220 steps with AdamW.
 """
 
 from collections.abc import Iterable

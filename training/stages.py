@@ -45,7 +45,7 @@ class StageSettings(BaseModel, frozen=True, extra="forbid"):
     batch: int = Field(default=8, ge=1, description="clips per step")
     optimizer: Literal["adamw", "muon"] = Field(
         default="adamw",
-        description="muon: Muon for matrices and kernels, AdamW for the rest; far fewer steps for the VAE",
+        description="muon: Muon for matrices and kernels, AdamW for the rest; fewer steps for the VAE",
     )
     learning_rate: float = Field(default=1e-4, gt=0, description="peak rate, the same for both optimizers")
     warmup_steps: int = Field(default=10, ge=0, description="steps of linear rise from zero to the peak rate")
