@@ -324,10 +324,13 @@ def _run_round(
     )
     label = f"{job.name} (retrying alone)" if alone else job.name
     total = sum(len(item.inputs) for item in due)
-    with Progress(label, total, job.unit) as progress, _watch(ledger, progress, settings.stall_limit_s):
-        for _ in results.iter_batches(batch_size=None, batch_format="pyarrow"):
-            pass
-        progress.advance(total - progress.done)
+    try:
+        with Progress(label, total, job.unit) as progress, _watch(ledger, progress, settings.stall_limit_s):
+            for _ in results.iter_batches(batch_size=None, batch_format="pyarrow"):
+                pass
+            progress.advance(total - progress.done, note="")
+    finally:
+        ray.kill(ledger)  # the dataset holds on to it, and an idle process costs 150 MB
 
 
 @contextmanager

@@ -5,6 +5,8 @@ Each fault is a real one in a real Ray actor: SIGKILL, a hang, an exception, a c
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from dataclasses import dataclass
 from functools import partial
@@ -17,6 +19,8 @@ from curation.tables import Workspace
 from jobs.cluster import capacity
 from jobs.engine import EngineSettings, Item, Job, Outcome, Tally, run
 from tests.jobs.faults import killing
+
+ROOT = Path(__file__).resolve().parents[2]
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("local_ray")]
 
@@ -151,3 +155,25 @@ def test_a_plan_that_does_not_fit_is_refused_with_the_numbers(local_ray):
 def test_the_equation_decides_the_exit_code(tally, holds, exit_code):
     assert (tally.holds, tally.exit_code) == (holds, exit_code)
     assert ("DOES NOT HOLD" in str(tally)) is not holds
+
+
+STALLING = """
+import sys
+from pathlib import Path
+from curation.tables import Workspace
+from jobs.cluster import joined
+from jobs.engine import EngineSettings, run
+from tests.jobs.test_engine import job_of, singles
+
+settings = EngineSettings(memory_gib_per_worker=0.2, item_time_limit_s=600, stall_limit_s=4)
+workspace = Workspace(sys.argv[1])
+with joined():
+    run(job_of(workspace, Path(sys.argv[2]), singles("hangs1")), workspace, settings)
+"""
+
+
+def test_a_run_in_which_nothing_moves_is_ended_from_outside_and_says_what_it_waited_for(tmp_path):
+    command = [sys.executable, "-c", STALLING, str(tmp_path / "ws"), str(tmp_path / "log")]
+    outcome = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert outcome.returncode == 75
+    assert "(stall_limit_s = 4), in hand: hangs1.mp4; ending the run" in outcome.stderr
