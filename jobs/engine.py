@@ -310,7 +310,7 @@ def _run_round(
         pa.table({"item": [pickle.dumps(item) for item in due[start : start + per_part]]})
         for start in range(0, len(due), per_part)
     ]
-    ledger = ray.remote(Ledger).options(num_cpus=0).remote()
+    ledger: Any = ray.remote(Ledger).options(num_cpus=0).remote()
     ray.data.DataContext.get_current().enable_progress_bars = False
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     results = ray.data.from_arrow(blocks).map_batches(
