@@ -163,14 +163,14 @@ class _Reader:
     """A decoder that can be told to go on from a time, and counts what did not decode."""
 
     def __init__(self, uri: str) -> None:
-        self.uri, self.num_decode_errors, self._has_jumped = uri, 0, False
+        self.uri, self.num_decode_errors, self.has_jumped = uri, 0, False
         self._opened: AbstractContextManager[InputContainer] | None = None
         cv2.setNumThreads(1)
         self.reopen()
 
     def reopen(self) -> None:
         self.close()
-        self._has_jumped = False
+        self.has_jumped = False
         self._opened = open_source(self.uri)
         self.container = self._opened.__enter__()
         self.stream = self._video_stream()
@@ -203,7 +203,7 @@ class _Reader:
                 break
             if self._lands_before(target, pts):
                 self.container.seek(target, stream=self.stream, backward=True)
-                self._has_jumped = True
+                self.has_jumped = True
                 return
         self.reopen()
 
@@ -230,7 +230,7 @@ class _Reader:
     def decode(self) -> Iterator[tuple[int, Any]]:
         """(pts, frame) from where the reader stands, in rising pts. A frame that steps back in time is an error."""
         last_pts: int | None = None
-        waiting_for_keyframe = self._has_jumped  # MPEG-TS seeks land anywhere
+        waiting_for_keyframe = self.has_jumped  # MPEG-TS seeks land anywhere
         for packet in self._packets():
             waiting_for_keyframe = waiting_for_keyframe and bool(packet.size) and not packet.is_keyframe
             if waiting_for_keyframe:
@@ -419,8 +419,7 @@ def _frames_of(reader: _Reader, windows: list[tuple[int, int]]) -> Iterator[tupl
         if jump:
             reader.seek(start)
         if jump or frames is None:
-            frames = reader.decode()
-            item = next(frames, None)
+            frames, item = _first_from(reader, start)
         while item is not None and item[0] < end:
             if item[0] >= start:
                 yield item
@@ -428,6 +427,22 @@ def _frames_of(reader: _Reader, windows: list[tuple[int, int]]) -> Iterator[tupl
         if item is None:
             return
         position = item[0]
+
+
+def _first_from(reader: _Reader, start: int) -> tuple[Iterator[tuple[int, Any]], tuple[int, Any] | None]:
+    """The decode from where the reader stands, run up to the first frame at or after `start`.
+
+    Some keyframes are none: what follows them refers to frames before (intra refresh, recovery points of H.264). From
+    there, frames are missing, or green and grey and marked by the decoder; then the file is decoded from its start.
+    """
+    while True:
+        jumped, frames = reader.has_jumped, reader.decode()
+        item = landed = next(frames, None)
+        while item is not None and item[0] < start:
+            item = next(frames, None)
+        if not jumped or (landed and landed[0] <= start and item and not item[1].is_corrupt):
+            return frames, item
+        reader.reopen()
 
 
 def _merge(windows: list[tuple[int, int]]) -> list[tuple[int, int]]:

@@ -228,6 +228,7 @@ def with_edit_list(source: Cuts, path: Path, cut_s: float) -> Cuts:
 FAST = {"preset": "ultrafast", "crf": "18", "g": "24"}
 B_FRAMES = {"preset": "veryfast", "crf": "18", "g": "30", "bf": "3", "sc_threshold": "0"}
 OPEN_GOP = {"preset": "veryfast", "crf": "18", "x264-params": "open-gop=1:keyint=20:min-keyint=20:scenecut=0:bframes=3"}
+INTRA_REFRESH = {"preset": "veryfast", "crf": "18", "x264-params": "intra-refresh=1:keyint=24:scenecut=0:ref=3"}
 HEVC = {"preset": "ultrafast", "crf": "18", "x265-params": "log-level=error:keyint=24:open-gop=1:bframes=3:pools=1"}
 AV1 = {"preset": "12", "crf": "30", "svtav1-params": "lp=1:keyint=24"}
 VP9 = {"deadline": "realtime", "cpu-used": "8", "b": "2M", "g": "24"}
@@ -236,6 +237,7 @@ HARD: dict[str, tuple[str, Encoding, tuple[int, int]]] = {
     "plain": (".mp4", Encoding(), (320, 180)),
     "b-frames": (".mp4", Encoding(options=B_FRAMES), (320, 180)),
     "open-gop": (".mp4", Encoding(options=OPEN_GOP), (320, 180)),
+    "intra-refresh": (".mp4", Encoding(options=INTRA_REFRESH), (320, 180)),
     "one-keyframe": (".mp4", Encoding(options={**B_FRAMES, "g": "9999"}), (320, 180)),
     "mkv": (".mkv", Encoding(options=B_FRAMES), (320, 180)),
     "mpegts": (".ts", Encoding(options=B_FRAMES), (320, 180)),

@@ -67,6 +67,17 @@ def test_a_span_reached_by_seeking_has_the_same_frames(hard: Hard, name: str, mo
             np.testing.assert_array_equal(frame.bgr, expected.bgr)
 
 
+def test_a_keyframe_that_is_none_is_not_decoded_from(real_footage: Path) -> None:
+    """Three keyframes, the second of which frames after it look past: decoding from there gave a green picture."""
+    path = real_footage / "imageio_cockatoo.mp4"
+    everything = {frame.pts: frame.bgr for frame in frames_of(path)}
+    base = whole_span(path)
+    start = min(pts for pts in everything if pts * base.time_base >= 6)
+    span = Span(start, base.end_pts, base.time_base_num, base.time_base_den)
+    for frame in frames_of(path, spans=span):
+        np.testing.assert_array_equal(frame.bgr, everything[frame.pts])
+
+
 def test_overlapping_and_distant_spans_share_one_pass(tmp_path: Path) -> None:
     path = moving_texture(tmp_path / "long.mp4", seconds=12, size=(160, 90))
     everything, base = frames_of(path), whole_span(path)
