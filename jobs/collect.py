@@ -23,10 +23,10 @@ from annotation.simulated import TASTES, answer
 from curation.records import Annotation, Failure, UserError, content_id
 from curation.tables import Workspace
 from jobs.config import Context
+from jobs.gates import current_values
 from jobs.progress import Progress
-from jobs.route import current_values, open_connection
+from jobs.route import open_connection
 
-HELP = "pull, check and resolve people's answers"
 OVERLAP_OF_PULLS = timedelta(minutes=1)
 RESOLVED = "resolved"
 

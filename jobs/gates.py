@@ -21,6 +21,14 @@ def current_scores(context: "Context") -> dict[str, dict[str, Score]]:
     return by_clip
 
 
+def current_values(context: "Context") -> dict[str, dict[str, float]]:
+    """Clip id -> scorer -> value, for the scores that have one."""
+    return {
+        clip_id: {scorer: score.value for scorer, score in scores.items() if score.value is not None}
+        for clip_id, scores in current_scores(context).items()
+    }
+
+
 def current_rules(context: "Context") -> str:
     """Digest of the recipe's gates and the scorer versions they judge.
 

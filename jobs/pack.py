@@ -121,13 +121,13 @@ class _Packed:
 
 def choose(context: "Context") -> tuple[list[Member], Counter[tuple[str, str]]]:
     """The members of every packed stage, and why the others are not (stage, reason) -> count."""
-    from jobs.gates import current_scores, judge
+    from jobs.gates import current_values, judge
     from jobs.score import current_clips
 
     clips = {clip.clip_id: clip for clip in current_clips(context)}
     people = {verdict.clip_id: verdict for verdict in context.workspace.table("human_verdicts").records()}
     captions = best_captions(context.workspace)
-    scores = current_scores(context)
+    values = current_values(context)
     members, left_out = [], Counter[tuple[str, str]]()
     for verdict in judge(context):
         if verdict.stage not in context.recipe.pack.stages:
@@ -139,8 +139,8 @@ def choose(context: "Context") -> tuple[list[Member], Counter[tuple[str, str]]]:
         if kept_by is None or caption is None:
             left_out[verdict.stage, why_not] += 1
             continue
-        values = {name: score.value for name, score in scores[verdict.clip_id].items() if score.value is not None}
-        members.append(Member(clips[verdict.clip_id], verdict.stage, caption, kept_by, values))
+        clip_values = values.get(verdict.clip_id, {})
+        members.append(Member(clips[verdict.clip_id], verdict.stage, caption, kept_by, clip_values))
     return members, left_out
 
 

@@ -19,11 +19,9 @@ from annotation.tasks import proxy_path, to_task
 from curation.records import Caption, Clip, Decision, content_id
 from curation.tables import PushedTask
 from jobs.config import Context
-from jobs.gates import current_scores, judge, print_decisions
+from jobs.gates import current_values, judge, print_decisions
 from jobs.progress import Progress
 from jobs.proxies import write_proxies
-
-HELP = "judge clips by the gates and send the review band to Label Studio"
 
 
 @dataclass(frozen=True)
@@ -99,14 +97,6 @@ def push(context: Context, connection: Connection, routed: list[Routed]) -> Rout
     new = [PushedTask(item.clip_id, project.title, drafts[item.clip_id].version, item.reason) for item in due]
     workspace.table("tasks").append(f"tasks-{content_id(project.title, *(task.clip_id for task in new))}", new)
     return RouteTally(len(routed), len(pushed), len(there | raced), len(missing) - len(ready), len(on_server))
-
-
-def current_values(context: Context) -> dict[str, dict[str, float]]:
-    """Clip id -> scorer -> value, for the scores that have one."""
-    return {
-        clip_id: {scorer: score.value for scorer, score in scores.items() if score.value is not None}
-        for clip_id, scores in current_scores(context).items()
-    }
 
 
 def _clips(context: Context, clip_ids: list[str]) -> list[Clip]:
