@@ -44,6 +44,7 @@ DIED, TOO_LONG = "worker died", "time limit"
 MAX_DEATHS = 2
 DEATH_DETAIL = "the process working on it was killed, crashed or ran out of memory"
 GIL_GRACE_S = 60  # how much later than the timer thread faulthandler ends a process that holds the GIL
+START_LIMIT_S = 300  # the least time that worker processes get to start and load weights before a run counts as stalled
 POLL_S = 2.0
 
 
@@ -144,6 +145,7 @@ class Ledger:
         self.running: dict[str, str] = {}
         self.deaths: dict[str, list[tuple[str, str]]] = {}
         self.moved_s = time.monotonic()
+        self.has_begun = False
         self.ended_inputs = 0
 
     def begin(self, key: str, label: str) -> list[tuple[str, str]]:
@@ -151,7 +153,7 @@ class Ledger:
         if key in self.running:
             self.deaths.setdefault(key, []).append((DIED, f"{DEATH_DETAIL} {MAX_DEATHS} times"))
         self.running[key] = label
-        self.moved_s = time.monotonic()
+        self.moved_s, self.has_begun = time.monotonic(), True
         return self.deaths.get(key, [])
 
     def overran(self, key: str, detail: str) -> None:
@@ -164,9 +166,9 @@ class Ledger:
         self.moved_s = time.monotonic()
         self.ended_inputs += num_inputs
 
-    def state(self) -> tuple[int, float, list[str]]:
-        """Inputs ended, seconds since anything moved, labels in hand."""
-        return self.ended_inputs, time.monotonic() - self.moved_s, sorted(self.running.values())
+    def state(self) -> tuple[int, float, bool, list[str]]:
+        """Inputs ended, seconds since anything moved, whether a worker has begun at all, labels in hand."""
+        return self.ended_inputs, time.monotonic() - self.moved_s, self.has_begun, sorted(self.running.values())
 
 
 class _PartWriter:
@@ -341,13 +343,13 @@ def _watch(ledger: Any, progress: Progress, stall_limit_s: float):
     def poll() -> None:
         while not finished.wait(POLL_S):
             try:
-                ended, still_s, in_hand = ray.get(ledger.state.remote(), timeout=30)
+                ended, still_s, has_begun, in_hand = ray.get(ledger.state.remote(), timeout=30)
             except ray.exceptions.RayError:
                 continue  # the ledger is restarting or the driver shuts down: the main thread will say which
             if finished.is_set():
                 return
             progress.advance(max(0, ended - progress.done), note=", ".join(in_hand[:2]))
-            if still_s > stall_limit_s:
+            if still_s > (stall_limit_s if has_begun else max(stall_limit_s, START_LIMIT_S)):
                 print(
                     f"{progress.label}: nothing moved for {still_s:.0f} s (stall_limit_s = {stall_limit_s}), in hand: "
                     f"{', '.join(in_hand) or 'nothing'}; ending the run. What is finished stays, run it to go on.",
