@@ -159,18 +159,63 @@ class Clip:
 
 
 @dataclass(frozen=True)
+class Crop:
+    """The part of a clip's picture that is worth keeping, in display px; the whole picture where nothing is cut off.
+
+    It travels with the clip: scores, review proxies and training members are made of this part only.
+    """
+
+    clip_id: str
+    version: str
+    left: int
+    top: int
+    width: int
+    height: int
+    reason: str  # "letterbox", "subtitles", both joined by ", ", or empty for the whole picture
+
+
+@dataclass(frozen=True)
 class Score:
-    """One scorer's answer about one clip: a value or an error, never a sentinel such as -1."""
+    """One scorer's answer about one clip: a value or an error, never a sentinel such as -1.
+
+    `label` is the class that a classifying scorer chose; its value is then the confidence in it, 0 to 1.
+    """
 
     clip_id: str
     scorer: str
     version: str
     value: float | None
     error: str | None
+    label: str = ""
 
     def __post_init__(self) -> None:
         if (self.value is None) == (self.error is None):
             raise ValueError(f"a score is a value or an error, got value={self.value!r} and error={self.error!r}")
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """A clip as a unit vector, for near duplicates and concepts."""
+
+    clip_id: str
+    embedder: str
+    version: str
+    vector: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class GroupMember:
+    """A clip's place among the others: whose near duplicate it is, its concept cluster and how often to draw it.
+
+    `duplicate_of` is empty for a clip that has no better twin.
+    """
+
+    clip_id: str
+    grouping: str  # digest of the settings and of the embeddings that were grouped
+    duplicate_of: str
+    similarity: float  # cosine with `duplicate_of`, 0 without one
+    concept: int
+    weight: float  # mean 1 over the clips that are kept
 
 
 class Decision(StrEnum):

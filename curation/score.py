@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import BaseModel, Field, model_validator
 
 from curation.records import Clip, Score, UserError
-from curation.scorer import ClipFrames, Scorer, make_scorer
+from curation.scorer import About, Answer, ClipFrames, Scorer, make_scorer
 from curation.video import Frame, FrameSpec, UnreadableVideo, fingerprint, scan
 
 
@@ -91,7 +91,9 @@ def score_clips(
 
 def score_frames(clip: Clip, frames: Mapping[FrameSpec, Sequence[Frame]], scorers: Mapping[str, Scorer]) -> list[Score]:
     """All scores of one clip from the frames that were collected for each spec."""
-    stacked = {spec: ClipFrames.of(frames[spec], spec) for spec in {scorer.frames for scorer in scorers.values()}}
+    about = About(clip.width, clip.height, clip.frame_rate)
+    specs = {scorer.frames for scorer in scorers.values()}
+    stacked = {spec: ClipFrames.of(frames[spec], spec, about) for spec in specs}
     return [_score(clip, name, scorer, stacked[scorer.frames]) for name, scorer in scorers.items()]
 
 
@@ -120,9 +122,10 @@ def _scored(
 
 def _score(clip: Clip, name: str, scorer: Scorer, frames: ClipFrames) -> Score:
     try:
-        value = float(scorer(frames))
+        answer = scorer(frames)
+        value, label = (answer.value, answer.label) if isinstance(answer, Answer) else (float(answer), "")
         if not math.isfinite(value):
             raise ValueError(f"the value is {value}")
     except Exception as error:  # a score that cannot be told is data, not the end of the run
         return Score(clip.clip_id, name, scorer.version, None, f"{type(error).__name__}: {error}")
-    return Score(clip.clip_id, name, scorer.version, value, None)
+    return Score(clip.clip_id, name, scorer.version, value, None, label)

@@ -1,25 +1,48 @@
 """What a scorer is: one number about one clip, from frames that somebody else decoded.
 
     ClipFrames(spec A) --> Scorer --> float        a scorer opens no file, decides nothing, knows no threshold
-    ClipFrames(spec A) --> Scorer --> float        scorers that ask for equal frames are given the same arrays
+    ClipFrames(spec A) --> Scorer --> Answer       scorers that ask for equal frames are given the same arrays, and
+                                                   what one computes by `once` (flow, text boxes) the next finds there
 
 A scorer that cannot answer raises; that becomes a score with an error, which goes to a person, never a sentinel value.
 Adding one is adding a file to `scorers/` with `<Name>Settings` and `<Name>Scorer`; see `scorers/exposure.py`, the
 shortest.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Protocol
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Literal, Protocol, TypeVar
 
 import numpy as np
 from pydantic import BaseModel
 
 from curation import scorers
 from curation.named_modules import class_named, settings_named
+from curation.records import Crop
 from curation.video import Frame, FrameSpec
 
 Direction = Literal["higher is better", "lower is better", "two-sided"]
+Made = TypeVar("Made")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a scorer that names a class gives: the class, and the confidence in it as the value, 0 to 1."""
+
+    value: float
+    label: str
+
+
+@dataclass(frozen=True)
+class About:
+    """What is known of a clip beside its frames. Sizes are display px of the whole picture, before any crop."""
+
+    width: int
+    height: int
+    frame_rate: float
+    num_bytes: int | None = None  # coded size of the clip's packets, None if it was not counted
+    caption: str = ""  # what somebody wrote about the clip or its source, empty if nobody did
+    crop: Crop | None = None
 
 
 @dataclass(frozen=True)
@@ -33,16 +56,47 @@ class ClipFrames:
     bgr: np.ndarray | None  # uint8 [T, H, W, 3], if the spec's planes are "bgr"
     times_s: np.ndarray  # float64 [T], rising, on the source's clock
     fps: float | None  # of the spec: the frames may be sparser where the source is
+    about: About
+    whole: "ClipFrames | None" = None  # before the crop; None where nothing was cut off
+    made: dict[Hashable, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
-    def of(cls, frames: Sequence[Frame], spec: FrameSpec) -> "ClipFrames":
+    def of(cls, frames: Sequence[Frame], spec: FrameSpec, about: About) -> "ClipFrames":
         colour = [frame.bgr for frame in frames if frame.bgr is not None]
         return cls(
             luma=np.stack([frame.luma for frame in frames]),
             bgr=np.stack(colour) if spec.planes == "bgr" else None,
             times_s=np.array([frame.time_s for frame in frames]),
             fps=spec.fps,
+            about=about,
         )
+
+    def cropped(self, crop: Crop) -> "ClipFrames":
+        """Views of the part that `crop` keeps, whole frames remembered; itself if the crop keeps everything."""
+        about = self.about
+        if (crop.left, crop.top, crop.width, crop.height) == (0, 0, about.width, about.height):
+            return self
+        rows, columns = self.luma.shape[1:]
+        top, bottom = (round(edge * rows / about.height) for edge in (crop.top, crop.top + crop.height))
+        left, right = (round(edge * columns / about.width) for edge in (crop.left, crop.left + crop.width))
+        part = (slice(None), slice(top, max(bottom, top + 1)), slice(left, max(right, left + 1)))
+        return replace(
+            self,
+            luma=self.luma[part],
+            bgr=None if self.bgr is None else self.bgr[part],
+            about=replace(about, crop=crop),
+            whole=self,
+            made={},
+        )
+
+    def once(self, key: Hashable, make: Callable[[], Made]) -> Made:
+        """What `make` gives, computed by the first scorer that asks for `key` and kept for the others.
+
+        The key names the computation with all of its settings, such as ("flow", 0.3).
+        """
+        if key not in self.made:
+            self.made[key] = make()
+        return self.made[key]
 
 
 class Scorer(Protocol):
@@ -73,11 +127,18 @@ class Scorer(Protocol):
         """Read weights, once, before the first call."""
         ...
 
-    def __call__(self, clip: ClipFrames) -> float:
-        """The clip's value.
+    def __call__(self, clip: ClipFrames) -> float | Answer:
+        """The clip's value, or the class it belongs to with the confidence in that.
 
         Raises:
             Exception: of any kind, if the clip has no answer; its text becomes the score's error.
+        """
+        ...
+
+    def draw(self, clip: ClipFrames) -> np.ndarray:
+        """What the scorer saw, as a picture for people: uint8 BGR [H, W, 3], at most about 1600 px wide.
+
+        Frames with the regions, arrows or graph that led to the answer; `curation.drawing` has the parts.
         """
         ...
 

@@ -27,7 +27,10 @@ from curation.records import (
     Annotation,
     Caption,
     Clip,
+    Crop,
+    Embedding,
     Failure,
+    GroupMember,
     Score,
     Shard,
     ShardMember,
@@ -98,7 +101,10 @@ TABLES: dict[str, TableSpec] = {
     "sources": TableSpec(Source, ("input_id", "splitter")),
     "videos": TableSpec(Video, ("video_id",)),
     "clips": TableSpec(Clip, ("clip_id",)),
+    "crops": TableSpec(Crop, ("clip_id", "version")),
     "scores": TableSpec(Score, ("clip_id", "scorer", "version")),
+    "embeddings": TableSpec(Embedding, ("clip_id", "embedder", "version")),
+    "groups": TableSpec(GroupMember, ("clip_id", "grouping")),
     "gate_verdicts": TableSpec(Verdict, ("clip_id", "stage", "rules_digest")),
     "tasks": TableSpec(PushedTask, ("clip_id", "project")),
     "annotations": TableSpec(Annotation, ("annotation_key",)),
@@ -111,7 +117,8 @@ TABLES: dict[str, TableSpec] = {
     "failures": TableSpec(Failure, ("job", "job_digest", "input_id")),
 }
 
-_ARROW_TYPES: dict[type, pa.DataType] = {
+_ARROW_TYPES: dict[Any, pa.DataType] = {
+    tuple[float, ...]: pa.list_(pa.float32()),
     str: pa.string(),
     int: pa.int64(),
     float: pa.float64(),
@@ -128,7 +135,7 @@ def schema_of(record: type) -> pa.Schema:
         if isinstance(hint, types.UnionType):
             (hint,) = (part for part in typing.get_args(hint) if part is not types.NoneType)
             nullable = True
-        if issubclass(hint, StrEnum):
+        if hint not in _ARROW_TYPES and issubclass(hint, StrEnum):
             hint = str
         columns.append(pa.field(column.name, _ARROW_TYPES[hint], nullable))
     return pa.schema(columns)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from curation.scorer import ClipFrames
+from curation.scorer import About, ClipFrames
 from curation.video import Frame
 from jobs.cli import VERBS
 
@@ -26,7 +26,10 @@ def test_the_worked_example_of_a_scorer_works(monkeypatch):
     vivid = np.zeros((144, 256, 3), np.uint8)
     vivid[:, :128, 2], vivid[:, 128:, 0] = 255, 255
     values = [
-        scorer(ClipFrames.of([Frame(0, 0.0, picture[..., 0], picture)], scorer.frames)) for picture in (grey, vivid)
+        scorer(
+            ClipFrames.of([Frame(0, 0.0, picture[..., 0], picture)], scorer.frames, About(*picture.shape[1::-1], 24.0))
+        )
+        for picture in (grey, vivid)
     ]
     assert values[0] == 0
     assert values[1] > 100

@@ -6,11 +6,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from curation.scorer import ClipFrames, Scorer
+from curation.scorer import About, Answer, ClipFrames, Scorer
 from curation.video import FrameSpec, scan
 
 
-def clip_of(pictures: Sequence[np.ndarray], spec: FrameSpec, step_s: float = 0.1) -> ClipFrames:
+def clip_of(
+    pictures: Sequence[np.ndarray], spec: FrameSpec, step_s: float = 0.1, about: About | None = None
+) -> ClipFrames:
     """RGB pictures `step_s` apart, as that spec's frames."""
     bgr = np.stack([picture[..., ::-1] for picture in pictures])
     return ClipFrames(
@@ -18,10 +20,19 @@ def clip_of(pictures: Sequence[np.ndarray], spec: FrameSpec, step_s: float = 0.1
         bgr=np.ascontiguousarray(bgr) if spec.planes == "bgr" else None,
         times_s=np.arange(len(pictures)) * step_s,
         fps=spec.fps,
+        about=about or About(bgr.shape[2], bgr.shape[1], 1 / step_s),
     )
 
 
-def score_file(scorer: Scorer, path: Path) -> float:
-    """The scorer's value of a whole file, its weights read here."""
+def score_file(scorer: Scorer, path: Path) -> float | Answer:
+    """The scorer's answer about a whole file, its weights read here."""
     scorer.load()
-    return scorer(ClipFrames.of([seen.frame for seen in scan(str(path), [scorer.frames])], scorer.frames))
+    return scorer(frames_of_file(path, scorer.frames))
+
+
+def frames_of_file(path: Path, spec: FrameSpec) -> ClipFrames:
+    """A whole file as one clip."""
+    frames = scan(str(path), [spec])
+    seen = [each.frame for each in frames]
+    assert frames.facts is not None
+    return ClipFrames.of(seen, spec, About(*frames.facts.geometry.size, frames.facts.frame_rate))

@@ -8,7 +8,7 @@ import pytest
 from curation import scorers
 from curation.named_modules import names_in
 from curation.records import UserError
-from curation.scorer import ClipFrames, Scorer, make_scorer, scorer_class
+from curation.scorer import About, ClipFrames, Scorer, make_scorer, scorer_class
 from curation.video import Frame, FrameSpec
 from tests.curation.clip_frames import clip_of, score_file
 from tests.curation.tiny_clip import save_head, save_tiny_clip
@@ -77,7 +77,9 @@ def test_a_setting_that_changes_the_number_changes_the_version(tmp_path: Path, n
 def test_frames_are_stacked_with_their_times() -> None:
     plane = np.zeros((4, 6), np.uint8)
     spec = FrameSpec(fps=2, short_side_px=4, planes="bgr")
-    frames = ClipFrames.of([Frame(pts, pts / 2, plane, np.dstack([plane] * 3)) for pts in range(3)], spec)
+    frames = ClipFrames.of(
+        [Frame(pts, pts / 2, plane, np.dstack([plane] * 3)) for pts in range(3)], spec, About(6, 4, 2.0)
+    )
     assert frames.luma.shape == (3, 4, 6) and frames.bgr is not None and frames.bgr.shape == (3, 4, 6, 3)
     assert frames.times_s.tolist() == [0, 0.5, 1] and frames.fps == 2
 
