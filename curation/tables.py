@@ -12,7 +12,7 @@ Readers drop repeated keys, so the same content written twice (one video under t
 import dataclasses
 import types
 import typing
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -229,6 +229,16 @@ class Table:
         with self.workspace.fs.open_input_file(self.workspace.path(self.name, f"{stem}.parquet")) as file:
             return pq.read_table(file, columns=columns)
 
+    def parts(self, columns: Sequence[str], encoded: Sequence[str] = ()) -> Iterator[pa.Table]:
+        """The parts one after the other, in part order, repeated keys and all: what fits no memory at once.
+
+        Args:
+            encoded: columns of text that repeats, given as dictionary arrays; one part's dictionary is not another's.
+        """
+        for stem in sorted(self.stems()):
+            with self.workspace.fs.open_input_file(self.workspace.path(self.name, f"{stem}.parquet")) as file:
+                yield pq.ParquetFile(file, read_dictionary=list(encoded)).read(list(columns), use_threads=False)
+
     def records(self) -> list[Any]:
         """All rows as records."""
         return [self.spec.record(**row) for row in self.read().to_pylist()]
@@ -245,7 +255,11 @@ class Table:
 
     def append(self, stem: str, records: Iterable[Any]) -> int:
         """Write one part under `stem`, replacing a part of that stem; no rows, no part. Returns the number of rows."""
-        rows = self.rows_of(records)
+        return self.append_rows(stem, self.rows_of(records))
+
+    def append_rows(self, stem: str, rows: pa.Table) -> int:
+        """`append` of rows that never were records; dictionary columns may stand for text."""
+        rows = rows.select(self.schema.names).cast(self.schema)
         if not rows.num_rows and self.workspace.exists(self.name, f"{stem}.parquet"):
             self.remove(stem)
         if rows.num_rows:

@@ -56,6 +56,27 @@ def test_a_key_in_two_parts_is_read_once_and_rows_are_ordered_by_key(workspace):
     assert table.distinct("scorer") == {("motion",)}
 
 
+def test_arrow_rows_with_dictionaries_become_the_same_records(workspace):
+    table = workspace.table("gate_verdicts")
+    ids, same = pa.array(["c1", "c2"]), pa.array([0, 0], pa.int8())
+    columns = {"rules_digest": "d", "stage": "video", "decision": "keep", "reason": "passed", "by": "gates"}
+    rows = pa.table({name: pa.DictionaryArray.from_arrays(same, pa.array([text])) for name, text in columns.items()})
+    assert table.append_rows("part", rows.append_column("clip_id", ids)) == 2
+    assert table.records() == [Verdict(clip_id, "video", "keep", "passed", "gates", "d") for clip_id in ("c1", "c2")]  # type: ignore[arg-type]
+    table.append_rows("part", table.read().slice(0, 0))
+    assert table.stems() == set()
+
+
+def test_parts_come_one_by_one_in_part_order_with_their_repeats(workspace):
+    table = workspace.table("scores")
+    table.append("b", SCORES[:1])
+    table.append("a", SCORES)
+    first, second = table.parts(["clip_id", "value"], encoded=["clip_id"])
+    assert first.column("clip_id").type == pa.dictionary(pa.int32(), pa.string())
+    assert [part.column("clip_id").to_pylist() for part in (first, second)] == [["c1", "c2"], ["c1"]]
+    assert first.column_names == ["clip_id", "value"]
+
+
 def test_the_sweep_removes_parts_without_their_completion_twin(workspace):
     clips, sources = workspace.table("scores"), workspace.table("samples")
     clips.append("finished", SCORES)
