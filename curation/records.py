@@ -136,7 +136,7 @@ class Clip:
     @classmethod
     def of(cls, video: Video, span: Span, num_frames: int, splitter: str) -> "Clip":
         return cls(
-            clip_id=content_id(video.video_id, span.start_pts, span.end_pts, span.time_base, splitter),
+            clip_id=clip_id_of(video.video_id, span, splitter),
             video_id=video.video_id,
             uri=video.uri,
             **asdict(span),
@@ -156,6 +156,11 @@ class Clip:
     @property
     def duration_s(self) -> float:
         return self.span.duration_s
+
+
+def clip_id_of(video_id: str, span: Span, splitter: str) -> str:
+    """The id of a clip: the same video, span and splitter are the same clip."""
+    return content_id(video_id, span.start_pts, span.end_pts, span.time_base, splitter)
 
 
 @dataclass(frozen=True)

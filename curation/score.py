@@ -17,7 +17,8 @@ from pydantic import BaseModel, Field, model_validator
 
 from curation.records import Clip, Score, UserError
 from curation.scorer import About, Answer, ClipFrames, Scorer, make_scorer
-from curation.video import Frame, FrameSpec, UnreadableVideo, fingerprint, scan
+from curation.source import UnreadableVideo, fingerprint
+from curation.video import Frame, FrameSpec, Seen, scan
 
 
 class ScoreSettings(BaseModel, frozen=True, extra="forbid"):
@@ -72,7 +73,7 @@ def score_clips(
     if not clips:
         return
     waiting = dict(enumerate(clips))
-    collected: dict[int, dict[FrameSpec, list[Frame]]] = defaultdict(lambda: defaultdict(list))
+    collected: dict[int, dict[FrameSpec, list[Seen]]] = defaultdict(lambda: defaultdict(list))
     specs = list(dict.fromkeys(scorer.frames for scorer in scorers.values()))
     try:
         _check_source(uri, clips)
@@ -80,7 +81,7 @@ def score_clips(
             over = [index for index, clip in waiting.items() if clip.end_pts <= seen.frame.pts]
             for index in over:
                 yield _scored(waiting.pop(index), collected.pop(index, {}), scorers)
-            collected[seen.span_index][seen.spec].append(seen.frame)
+            collected[seen.span_index][seen.spec].append(seen)
     except UnreadableVideo as error:
         for clip in waiting.values():
             yield clip, error
@@ -111,13 +112,18 @@ def _check_source(uri: str, clips: Sequence[Clip]) -> None:
 
 
 def _scored(
-    clip: Clip, frames: Mapping[FrameSpec, Sequence[Frame]], scorers: Mapping[str, Scorer]
+    clip: Clip, frames: Mapping[FrameSpec, Sequence[Seen]], scorers: Mapping[str, Scorer]
 ) -> tuple[Clip, list[Score] | UnreadableVideo]:
     if not frames:
         return clip, UnreadableVideo(
             "no decodable frame", f"{clip.uri} from {clip.start_s:.3f} s to {clip.end_s:.3f} s"
         )
-    return clip, score_frames(clip, frames, scorers)
+    return clip, score_frames(clip, {spec: _ticked(seen) for spec, seen in frames.items()}, scorers)
+
+
+def _ticked(seen: Sequence[Seen]) -> list[Frame]:
+    """The frames that came on ticks, or the one that stands in if there are none."""
+    return [each.frame for each in seen if not each.stands_in] or [each.frame for each in seen]
 
 
 def _score(clip: Clip, name: str, scorer: Scorer, frames: ClipFrames) -> Score:

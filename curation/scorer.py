@@ -39,7 +39,7 @@ class About:
 
     width: int
     height: int
-    frame_rate: float
+    frame_rate: float  # mean over the clip
     num_bytes: int | None = None  # coded size of the clip's packets, None if it was not counted
     caption: str = ""  # what somebody wrote about the clip or its source, empty if nobody did
     crop: Crop | None = None

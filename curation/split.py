@@ -18,7 +18,8 @@ from pydantic import BaseModel, Field, model_validator
 
 from curation.detector import Detector, detector_class, detector_settings, make_detector
 from curation.records import Clip, Span, Video, content_id
-from curation.video import FrameSpec, Scan, StreamFacts, fingerprint, scan
+from curation.source import fingerprint
+from curation.video import FrameSpec, Scan, StreamFacts, scan
 
 VERSION = "1"  # of this file and of how `curation.picture` shrinks frames
 MAX_TITLE_CHARACTERS = 1000

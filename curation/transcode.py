@@ -19,7 +19,8 @@ from av.codec.context import Flags
 from av.video.reformatter import ColorRange, Colorspace
 
 from curation.records import Clip, Span, UserError
-from curation.video import UnreadableVideo, fingerprint, read_frames
+from curation.source import UnreadableVideo, fingerprint
+from curation.video import read_frames
 
 BT709 = 1  # primaries, transfer and matrix in ITU-T H.273
 LIMITED_RANGE = 1

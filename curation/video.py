@@ -12,82 +12,65 @@ Each reader uses one thread: run as many readers as there are cores.
 """
 
 import dataclasses
-import hashlib
 import io
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Literal
 
-import av
-import cv2
 import decord
 import numpy as np
-from av.container import InputContainer
-from av.error import FFmpegError
-from av.stream import Disposition
-from pyarrow import fs as pafs
 
 from curation.picture import Geometry, full_picture, opened_geometry, small_picture
-from curation.records import Span, content_id
+from curation.records import Span
+from curation.source import Reader, UnreadableVideo
 
-# Playlists and image sequences are left out: they would open further files or addresses named inside them.
-FORMATS = (
-    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,mpegts,mpeg,avi,asf,flv,ogg,mxf,rm,gif,dv,nut,ivf,wtv,"
-    "h264,hevc,av1,obu,m4v,mpegvideo,yuv4mpegpipe,mp3,wav,flac,aac,ac3,aiff"
-)
-READ_AHEAD_BYTES = 1 << 20  # one object-store request each
 SEEK_GAP_S = 4.0  # shorter gaps are decoded through: a seek lands a keyframe interval (often 2-10 s) too early anyway
-SEEK_MARGINS_S = (0.0, 2.0, 10.0, 30.0)  # keyframes are indexed by decoding time, so the first try may land too late
 ROUNDING_S = Fraction(1, 500)  # time bases of a millisecond round a frame's time, so a tick may come this much late
-MAX_DEMUX_ERRORS = 16  # in a row; then the rest of the file is given up
-FINGERPRINT_BLOCK_BYTES = 1 << 16
-FINGERPRINT_BLOCKS = 16
-
-
-class UnreadableVideo(Exception):
-    """A file that gives no video. `reason` is one of a few short kinds, for counting; the message has the detail."""
-
-    def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(reason, detail)  # both, so that it survives pickling between processes
-        self.reason, self.detail = reason, detail
-
-    def __str__(self) -> str:
-        return f"{self.reason}: {self.detail}"
 
 
 @dataclass(frozen=True)
 class FrameSpec:
     """Which frames a reader wants, and as what. Readers with equal specs share the same arrays.
 
-    `fps` None means every frame, otherwise the first frame at or after each tick 1/fps from the start of the span, so
-    a source slower than that gives all its frames. `planes` "bgr" gives luma as well.
+    `fps` None means every frame, otherwise the first frame at or after each tick 1/fps of the source's clock, so a
+    source slower than that gives all its frames, and which frames a clip gets does not depend on what else is read.
+    `planes` "bgr" gives luma as well; "vectors" gives the codec's motion vectors and luma.
     """
 
     fps: float | None
     short_side_px: int
-    planes: Literal["luma", "bgr"] = "luma"
+    planes: Literal["luma", "bgr", "vectors"] = "luma"
 
 
 @dataclass(frozen=True)
 class Frame:
-    """One small upright picture: `luma` uint8 [h, w], 0 black to 255 white; `bgr` uint8 [h, w, 3] if asked for."""
+    """One small upright picture: `luma` uint8 [h, w], 0 black to 255 white; `bgr` uint8 [h, w, 3] if asked for.
+
+    `vectors`, if asked for and the codec has them: float32 [N, 5], for each block x and y of its centre in shares of
+    the coded width and height, its motion since the frame it was predicted from (taken to be the one before) to the
+    right and down in short sides per second, and its area as a share of the picture.
+    """
 
     pts: int
     time_s: float
     luma: np.ndarray
     bgr: np.ndarray | None
+    vectors: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
 class Seen:
-    """A frame that one spec wants of one span; `span_index` counts the spans given to `scan` (0 without spans)."""
+    """A frame that one spec wants of one span; `span_index` counts the spans given to `scan` (0 without spans).
+
+    `stands_in` marks a span's first frame that no tick asked for: use it only if nothing else comes.
+    """
 
     spec: FrameSpec
     span_index: int
     frame: Frame
+    stands_in: bool = False
 
 
 @dataclass(frozen=True)
@@ -103,150 +86,22 @@ class StreamFacts:
     title: str
 
 
-@contextmanager
-def _file_of(uri: str) -> Iterator[Any]:
-    """A seekable binary file for any URI that pyarrow understands, or a local path."""
-    try:
-        filesystem, path = pafs.FileSystem.from_uri(uri) if "://" in uri else (pafs.LocalFileSystem(), uri)
-        file = filesystem.open_input_file(path)
-    except FileNotFoundError as error:
-        raise UnreadableVideo("not found", f"{uri} does not exist: {error}") from error
-    with file:
-        yield file
+class Ticks:
+    """The ticks of one spec on a source's clock, in whole numbers, as this is asked for every frame."""
 
+    def __init__(self, fps: float, time_base: Fraction) -> None:
+        rate = Fraction(fps).limit_denominator(1001)
+        self._per_pts = time_base.numerator * ROUNDING_S.denominator * rate.numerator
+        self._rounding = time_base.denominator * ROUNDING_S.numerator * rate.numerator
+        self._divisor = time_base.denominator * ROUNDING_S.denominator * rate.denominator
 
-@contextmanager
-def open_source(uri: str) -> Iterator[InputContainer]:
-    """Open a video file by local path or by a URI that `pyarrow.fs` understands (s3://bucket/key).
+    def last(self, pts: int) -> int:
+        """Number of the last tick that had passed when a frame came."""
+        return (pts * self._per_pts + self._rounding) // self._divisor
 
-    Raises:
-        UnreadableVideo: the file is missing, empty or no known video format. Network errors stay OSError.
-    """
-    local = uri.removeprefix("file://") if uri.startswith("file://") or "://" not in uri else None
-    with _file_of(uri) as file:
-        if file.size() == 0:
-            raise UnreadableVideo("empty file", f"{uri} has 0 bytes")
-        try:
-            container = av.open(
-                local or file,
-                mode="r",
-                options={"format_whitelist": FORMATS},
-                buffer_size=READ_AHEAD_BYTES,
-                metadata_errors="replace",
-            )
-        except FFmpegError as error:
-            raise UnreadableVideo(
-                "not a video", f"{uri} ({file.size()} bytes) opens as none of the known formats: {error.strerror}"
-            ) from error
-        with container:
-            yield container
-
-
-def fingerprint(uri: str) -> str:
-    """Hex id of a file's content: its size, first and last 64 KiB and 14 blocks of 64 KiB evenly between.
-
-    Files up to 1 MiB are covered whole; larger ones by 1 MiB in 16 reads, so an object store is asked for little. Two
-    files of one size that differ only between the blocks get the same id: footage never does, a patched file may.
-    """
-    with _file_of(uri) as file:
-        size, block = file.size(), FINGERPRINT_BLOCK_BYTES
-        digest = hashlib.sha256()
-        if size <= FINGERPRINT_BLOCKS * block:
-            digest.update(file.read())
-        else:
-            for index in range(FINGERPRINT_BLOCKS):
-                digest.update(file.read_at(block, (size - block) * index // (FINGERPRINT_BLOCKS - 1)))
-    return content_id("video", size, digest.hexdigest())
-
-
-class _Reader:
-    """A decoder that can be told to go on from a time, and counts what did not decode."""
-
-    def __init__(self, uri: str) -> None:
-        self.uri, self.num_decode_errors, self.has_jumped = uri, 0, False
-        self._opened: AbstractContextManager[InputContainer] | None = None
-        cv2.setNumThreads(1)
-        self.reopen()
-
-    def reopen(self) -> None:
-        self.close()
-        self.has_jumped = False
-        self._opened = open_source(self.uri)
-        self.container = self._opened.__enter__()
-        self.stream = self._video_stream()
-        self.stream.codec_context.thread_count = 1
-        self.time_base: Fraction = self.stream.time_base
-
-    def close(self) -> None:
-        if self._opened is not None:
-            opened, self._opened = self._opened, None
-            opened.__exit__(None, None, None)
-
-    def _video_stream(self) -> Any:
-        """The largest moving picture; cover art is none."""
-        moving = [
-            stream for stream in self.container.streams.video if not stream.disposition & Disposition.attached_pic
-        ]
-        if not moving:
-            kinds = ", ".join(sorted({stream.type for stream in self.container.streams})) or "nothing"
-            raise UnreadableVideo("no video stream", f"{self.uri} holds {kinds}")
-        decodable = [stream for stream in moving if stream.codec_context is not None]
-        if not decodable:
-            raise UnreadableVideo("codec not supported", f"{self.uri} is coded in a way no decoder here knows")
-        return max(decodable, key=lambda stream: stream.codec_context.width * stream.codec_context.height)
-
-    def seek(self, pts: int) -> None:
-        """Go to a keyframe from which the frame at `pts` decodes right; to the beginning if there is none."""
-        for margin_s in SEEK_MARGINS_S:
-            target = pts - math.ceil(margin_s / self.time_base)
-            if target <= (self.stream.start_time or 0):
-                break
-            if self._lands_before(target, pts):
-                self.container.seek(target, stream=self.stream, backward=True)
-                self.has_jumped = True
-                return
-        self.reopen()
-
-    def _lands_before(self, target: int, pts: int) -> bool:
-        try:
-            self.container.seek(target, stream=self.stream, backward=True)
-            keyframe = next((packet for packet in self._packets() if packet.is_keyframe), None)
-        except FFmpegError:  # no index: the caller goes to the beginning instead
-            return False
-        return keyframe is not None and keyframe.pts is not None and keyframe.pts <= pts
-
-    def _packets(self) -> Iterator[Any]:
-        num_in_a_row = 0
-        while num_in_a_row < MAX_DEMUX_ERRORS:
-            try:
-                for packet in self.container.demux(self.stream):
-                    num_in_a_row = 0
-                    yield packet
-                return
-            except FFmpegError:
-                num_in_a_row += 1
-                self.num_decode_errors += 1
-
-    def decode(self) -> Iterator[tuple[int, Any]]:
-        """(pts, frame) from where the reader stands, in rising pts. A frame that steps back in time is an error."""
-        last_pts: int | None = None
-        waiting_for_keyframe = self.has_jumped  # MPEG-TS seeks land anywhere
-        for packet in self._packets():
-            waiting_for_keyframe = waiting_for_keyframe and bool(packet.size) and not packet.is_keyframe
-            if waiting_for_keyframe:
-                continue
-            try:
-                frames = packet.decode()
-            except FFmpegError:
-                self.num_decode_errors += 1
-                continue
-            for frame in frames:
-                pts = frame.pts if frame.pts is not None else frame.dts
-                if pts is None or (last_pts is not None and pts <= last_pts):
-                    self.num_decode_errors += 1
-                    continue
-                last_pts = pts
-                yield pts, frame
+    def hit(self, pts: int) -> bool:
+        """Whether a frame came on a tick, up to rounding of its time."""
+        return self.last(pts) > (pts * self._per_pts - self._rounding) // self._divisor
 
 
 class Scan:
@@ -264,17 +119,24 @@ class Scan:
         self.num_frames = self.num_decode_errors = 0
         self.start_pts: int | None = None
         self.end_pts = 0
+        self._packet_bytes: dict[int, int] = {}
 
     def __iter__(self) -> Iterator[Seen]:
-        reader = _Reader(self.uri)
+        reader = Reader(self.uri, with_vectors=any(spec.planes == "vectors" for spec in self.specs))
+        self._packet_bytes = reader.packet_bytes
         try:
             windows = _windows(reader, self.spans)
-            last_ticks: dict[tuple[FrameSpec, int], int] = {}
+            wanted = _Wanted(self.specs, windows, reader.time_base)
             for pts, frame in _frames_of(reader, windows):
                 if self.facts is None:
                     self.facts = _facts(reader, frame)
                 self._count(pts, frame)
-                yield from self._wanted(pts, frame, windows, last_ticks)
+                made: dict[tuple[int, str], Frame] = {}
+                for spec, span_index, stands_in in wanted(pts):
+                    kind = (spec.short_side_px, spec.planes)
+                    if kind not in made:
+                        made[kind] = _small_frame(pts, frame, self.facts, spec)
+                    yield Seen(spec, span_index, made[kind], stands_in)
             if self.facts is None and self.spans is None:
                 raise UnreadableVideo(
                     "no decodable frame",
@@ -284,6 +146,10 @@ class Scan:
             self.num_decode_errors = reader.num_decode_errors
             reader.close()
 
+    def num_bytes(self, start_pts: int, end_pts: int) -> int:
+        """Coded bytes of the frames in [start_pts, end_pts), once a frame at or after `end_pts` has been given."""
+        return sum(size for pts, size in self._packet_bytes.items() if start_pts <= pts < end_pts)
+
     def _count(self, pts: int, frame: Any) -> None:
         assert self.facts is not None
         self.num_frames += 1
@@ -292,29 +158,36 @@ class Scan:
         rate = self.facts.frame_rate or 25
         self.end_pts = pts + (frame.duration or max(1, round(1 / (rate * float(self.facts.time_base)))))
 
-    def _wanted(
-        self,
-        pts: int,
-        frame: Any,
-        windows: list[tuple[int, int]],
-        last_ticks: dict[tuple[FrameSpec, int], int],
-    ) -> Iterator[Seen]:
-        assert self.facts is not None and self.start_pts is not None
-        made: dict[tuple[int, bool], Frame] = {}
-        for span_index, (start, end) in enumerate(windows):
-            if not start <= pts < end:
-                continue
-            origin = self.start_pts if self.spans is None else start
-            for spec in self.specs:
-                if spec.fps is not None:
-                    tick = _tick(pts - origin, self.facts.time_base, spec.fps)
-                    if tick <= last_ticks.get((spec, span_index), -1):
-                        continue
-                    last_ticks[spec, span_index] = tick
-                kind = (spec.short_side_px, spec.planes == "bgr")
-                if kind not in made:
-                    made[kind] = _small_frame(pts, frame, self.facts, *kind)
-                yield Seen(spec, span_index, made[kind])
+
+class _Wanted:
+    """Which specs want a frame of which span. Spans may overlap; frames come in rising PTS."""
+
+    def __init__(self, specs: Sequence[FrameSpec], windows: list[tuple[int, int]], time_base: Fraction) -> None:
+        self._specs = [(spec, None if spec.fps is None else Ticks(spec.fps, time_base)) for spec in specs]
+        self._waiting = sorted(((start, end, index) for index, (start, end) in enumerate(windows)), reverse=True)
+        self._open: list[tuple[int, int]] = []
+        self._last: dict[tuple[FrameSpec, int], int] = {}
+
+    def __call__(self, pts: int) -> Iterator[tuple[FrameSpec, int, bool]]:
+        """(spec, span index, whether it only stands in) for each that wants the frame at `pts`."""
+        self._open = [(end, index) for end, index in self._open if pts < end]
+        while self._waiting and self._waiting[-1][0] <= pts:
+            _, end, index = self._waiting.pop()
+            if pts < end:
+                self._open.append((end, index))
+        self._open.sort(key=lambda window: window[1])
+        for spec, ticks in self._specs:
+            tick = None if ticks is None else ticks.last(pts)
+            for _, index in self._open:
+                if ticks is None or tick is None:
+                    yield spec, index, False
+                    continue
+                last = self._last.get((spec, index))
+                self._last[spec, index] = tick
+                if last is None:
+                    yield spec, index, not ticks.hit(pts)
+                elif tick > last:
+                    yield spec, index, False
 
 
 def scan(uri: str, specs: Sequence[FrameSpec], spans: Span | Sequence[Span] | None = None) -> Scan:
@@ -382,7 +255,7 @@ def read_member(video: bytes) -> np.ndarray:
 
 def _shown_at(uri: str, span: Span, times: list[Fraction], width: int, height: int) -> Iterator[np.ndarray]:
     """For each time the last frame at or before it; the first frame stands in before it came."""
-    reader = _Reader(uri)
+    reader = Reader(uri)
     try:
         windows = _windows(reader, [span])
         geometry: Geometry | None = None
@@ -408,7 +281,7 @@ def _shown_at(uri: str, span: Span, times: list[Fraction], width: int, height: i
         reader.close()
 
 
-def _frames_of(reader: _Reader, windows: list[tuple[int, int]]) -> Iterator[tuple[int, Any]]:
+def _frames_of(reader: Reader, windows: list[tuple[int, int]]) -> Iterator[tuple[int, Any]]:
     """(pts, frame) of all frames in any of the [start, end) windows, in order, each once."""
     gap = SEEK_GAP_S / reader.time_base
     position = reader.stream.start_time or 0
@@ -429,7 +302,7 @@ def _frames_of(reader: _Reader, windows: list[tuple[int, int]]) -> Iterator[tupl
         position = item[0]
 
 
-def _first_from(reader: _Reader, start: int) -> tuple[Iterator[tuple[int, Any]], tuple[int, Any] | None]:
+def _first_from(reader: Reader, start: int) -> tuple[Iterator[tuple[int, Any]], tuple[int, Any] | None]:
     """The decode from where the reader stands, run up to the first frame at or after `start`.
 
     Some keyframes are none: what follows them refers to frames before (intra refresh, recovery points of H.264). From
@@ -455,7 +328,7 @@ def _merge(windows: list[tuple[int, int]]) -> list[tuple[int, int]]:
     return merged
 
 
-def _windows(reader: _Reader, spans: Sequence[Span] | None) -> list[tuple[int, int]]:
+def _windows(reader: Reader, spans: Sequence[Span] | None) -> list[tuple[int, int]]:
     if spans is None:
         return [(-(1 << 62), 1 << 62)]
     for span in spans:
@@ -467,7 +340,7 @@ def _windows(reader: _Reader, spans: Sequence[Span] | None) -> list[tuple[int, i
     return [(span.start_pts, span.end_pts) for span in spans]
 
 
-def _facts(reader: _Reader, frame: Any) -> StreamFacts:
+def _facts(reader: Reader, frame: Any) -> StreamFacts:
     stream, container = reader.stream, reader.container
     return StreamFacts(
         container=container.format.name,
@@ -480,11 +353,26 @@ def _facts(reader: _Reader, frame: Any) -> StreamFacts:
     )
 
 
-def _small_frame(pts: int, frame: Any, facts: StreamFacts, short_side_px: int, with_bgr: bool) -> Frame:
-    luma, bgr = small_picture(frame, facts.geometry, short_side_px, with_bgr)
-    return Frame(pts, float(pts * facts.time_base), luma, bgr)
+def _small_frame(pts: int, frame: Any, facts: StreamFacts, spec: FrameSpec) -> Frame:
+    luma, bgr = small_picture(frame, facts.geometry, spec.short_side_px, spec.planes == "bgr")
+    vectors = _vectors(frame, facts.frame_rate or 25) if spec.planes == "vectors" else None
+    return Frame(pts, float(pts * facts.time_base), luma, bgr, vectors)
 
 
-def _tick(elapsed_pts: int, time_base: Fraction, fps: float) -> int:
-    """Number of the last tick 1/fps that had passed when a frame came."""
-    return math.floor((elapsed_pts * time_base + ROUNDING_S) * Fraction(fps).limit_denominator(1001))
+def _vectors(frame: Any, frame_rate: float) -> np.ndarray | None:
+    """The codec's motion vectors as `Frame.vectors` describes; None for a frame that was coded without any."""
+    data = frame.side_data.get("MOTION_VECTORS")
+    if data is None:
+        return None
+    blocks = data.to_ndarray()
+    forward = np.where(blocks["source"] > 0, -1, 1)  # a block predicted from the future moved the other way
+    speed = frame_rate / min(frame.width, frame.height)
+    return np.column_stack(
+        [
+            blocks["dst_x"] / frame.width,
+            blocks["dst_y"] / frame.height,
+            (blocks["dst_x"] - blocks["src_x"]) * forward * speed,
+            (blocks["dst_y"] - blocks["src_y"]) * forward * speed,
+            blocks["w"].astype(np.float32) * blocks["h"] / (frame.width * frame.height),
+        ]
+    ).astype(np.float32)

@@ -15,9 +15,9 @@ import av
 import cv2
 
 from curation.records import Clip, Decision
+from curation.source import UnreadableVideo
 from curation.tables import Sample, Workspace
 from curation.transcode import write_proxy
-from curation.video import UnreadableVideo
 from jobs.report_snapshot import Snapshot
 
 POSTER_QUALITY = 72

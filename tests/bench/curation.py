@@ -17,8 +17,8 @@ from typing import Any
 
 from curation.records import UserError
 from curation.score import ScoreSettings, load_scorers, score_clips
+from curation.source import UnreadableVideo, open_source
 from curation.split import SplitSettings, split_video
-from curation.video import UnreadableVideo, open_source
 from jobs.footage import FootageSettings, list_footage
 
 TECHNICAL = ("sharpness", "exposure", "motion")

@@ -8,8 +8,9 @@ from pydantic import ValidationError
 from curation.records import Clip, Score, UserError
 from curation.score import ScoreSettings, load_scorers, missing_requirements, score_clips, scorer_versions
 from curation.scorer import ClipFrames, Scorer
+from curation.source import UnreadableVideo
 from curation.split import SplitSettings, split_video
-from curation.video import FrameSpec, UnreadableVideo
+from curation.video import FrameSpec
 from tests.footage import Cuts, broken_files, moving_texture
 
 Hard = Callable[[str], Cuts]

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from curation.source import UnreadableVideo, fingerprint
 from curation.split import SplitSettings, spans_of, split_video, splitter_version
-from curation.video import UnreadableVideo, fingerprint
 from tests.footage import HARD_NAMES, Cuts, Encoding, broken_files, moving_texture, shots
 
 Hard = Callable[[str], Cuts]

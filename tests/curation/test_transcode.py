@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from curation.records import Clip, UserError
+from curation.source import UnreadableVideo
 from curation.split import SplitSettings, split_video
 from curation.transcode import member_span, write_member, write_proxy
-from curation.video import UnreadableVideo, read_member
+from curation.video import read_member
 from tests.footage import Cuts, Encoding, moving_texture, write_video
 
 Hard = Callable[[str], Cuts]

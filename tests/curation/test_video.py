@@ -11,7 +11,8 @@ from av.stream import Disposition
 
 from curation import video
 from curation.records import Span
-from curation.video import Frame, FrameSpec, UnreadableVideo, fingerprint, open_source, read_frames, read_member, scan
+from curation.source import UnreadableVideo, fingerprint, open_source
+from curation.video import Frame, FrameSpec, read_frames, read_member, scan
 from tests.footage import HARD_NAMES, Cuts, Encoding, broken_files, moving_texture, shots, uneven_times, write_video
 
 EVERY = FrameSpec(fps=None, short_side_px=96, planes="bgr")
