@@ -1,23 +1,29 @@
 """Score clips: one decode of their source, shared by all scorers and all clips, gives one row per clip and scorer.
 
-    source --scan(specs of all scorers, spans of all clips)--> ClipFrames per clip and spec --Scorers--> Scores
+    source --scan(specs of all, spans of all clips)--> frames per clip and spec --crop--> ClipFrames --Scorers--> Scores
+                                                                                                  --Embedders--> vectors
 
 A clip's frames are let go when the clip is over, so memory holds the clips that are open at one time. A scorer that
-fails gives a score with an error; a clip of which nothing decodes gives an `UnreadableVideo` in place of its scores, so
-its neighbours survive. No decision is made here, and no threshold known. Over 28 files of real footage sharpness,
-exposure and motion together took 1.4 times the CPU of a bare decode, text_overlay alone 2.5 times.
+fails gives a score with an error; a clip of which nothing decodes gives an `UnreadableVideo` in place of its answers,
+so its neighbours survive. No decision is made here, and no threshold known. `curation.curate` splits a source and
+scores its clips in the same decode, with the same answers.
 """
 
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic import BaseModel, Field, model_validator
 
-from curation.records import Clip, Score, UserError
+from curation.crop import CropSettings, crop_specs, crop_version, find_crop
+from curation.embedder import Embedder, make_embedder
+from curation.records import Clip, Crop, Embedding, Score, UserError
 from curation.scorer import About, Answer, ClipFrames, Scorer, make_scorer
 from curation.source import UnreadableVideo, fingerprint
+from curation.split import title_of
+from curation.text import TextReader
 from curation.video import Frame, FrameSpec, Seen, scan
 
 
@@ -25,47 +31,123 @@ class ScoreSettings(BaseModel, frozen=True, extra="forbid"):
     scorers: tuple[str, ...] = Field(
         default=("sharpness", "exposure", "motion", "text_overlay"), description="files in curation/scorers/"
     )
-    options: dict[str, dict[str, Any]] = Field(default={}, description="scorer -> its own settings; see its file")
+    embedders: tuple[str, ...] = Field(default=("perceptual_hash",), description="files in curation/embedders/")
+    options: dict[str, dict[str, Any]] = Field(
+        default={}, description="scorer or embedder -> its own settings; see its file"
+    )
+    crop: CropSettings = Field(default_factory=CropSettings, description="what is cut off before anything is judged")
 
     @model_validator(mode="after")
     def _check(self) -> "ScoreSettings":
-        for name in {*self.scorers, *self.options}:
+        for name in self.scorers:
             make_scorer(name, self.options.get(name, {}))
+        for name in self.embedders:
+            make_embedder(name, self.options.get(name, {}))
+        for name in self.options.keys() - {*self.scorers, *self.embedders}:
+            make_scorer(name, self.options[name])
         return self
 
 
-def load_scorers(settings: ScoreSettings) -> dict[str, Scorer]:
-    """Scorers with their weights read, ready to be called.
+@dataclass(frozen=True)
+class Answers:
+    """What one clip became."""
+
+    crop: Crop
+    scores: list[Score]
+    embeddings: list[Embedding]
+
+
+class Judges:
+    """Everything that looks at clips, with weights read once: crop, scorers and embedders.
+
+    Args:
+        names: only these scorers and embedders; default all of the settings.
 
     Raises:
         UserError: something is missing; the message lists all of it.
     """
-    if lacking := missing_requirements(settings):
-        raise UserError("cannot score: " + "; ".join(lacking))
-    scorers = _made(settings)
-    for scorer in scorers.values():
-        scorer.load()
-    return scorers
+
+    def __init__(self, settings: ScoreSettings, names: Iterable[str] | None = None) -> None:
+        if lacking := missing_requirements(settings):
+            raise UserError("cannot score: " + "; ".join(lacking))
+        wanted = set(versions(settings) if names is None else names)
+        self.settings, self.versions = settings, versions(settings)
+        self.scorers = {name: made for name, made in _scorers(settings).items() if name in wanted}
+        self.embedders = {name: made for name, made in _embedders(settings).items() if name in wanted}
+        for made in (*self.scorers.values(), *self.embedders.values()):
+            made.load()
+        self._reader: TextReader | None = None
+        if settings.crop.subtitles:
+            self._reader = TextReader.of(settings.crop.text)
+            self._reader.load()
+
+    def only(self, names: Iterable[str]) -> "Judges":
+        """These scorers and embedders alone, sharing the weights."""
+        wanted, part = set(names), object.__new__(Judges)
+        part.__dict__ = self.__dict__ | {
+            "scorers": {name: made for name, made in self.scorers.items() if name in wanted},
+            "embedders": {name: made for name, made in self.embedders.items() if name in wanted},
+        }
+        return part
+
+    @property
+    def specs(self) -> list[FrameSpec]:
+        """The frames that must be collected for a clip, each spec once."""
+        judges = (*self.scorers.values(), *self.embedders.values())
+        return list(dict.fromkeys([*crop_specs(self.settings.crop), *(judge.frames for judge in judges)]))
+
+    def look(
+        self, clip_id: str, frames: Mapping[FrameSpec, Sequence[Frame]], about: About
+    ) -> tuple[Crop, dict[FrameSpec, ClipFrames]]:
+        """A clip's crop and its cropped frames, from what was collected for each of `specs`."""
+        whole = {spec: ClipFrames.of(frames[spec], spec, about) for spec in self.specs}
+        crop = find_crop(clip_id, whole, self.settings.crop, self._reader)
+        return crop, {spec: each.cropped(crop) for spec, each in whole.items()}
+
+    def answer(self, clip_id: str, frames: Mapping[FrameSpec, Sequence[Frame]], about: About) -> Answers:
+        """All scores and vectors of one clip, in the order of the settings."""
+        crop, cropped = self.look(clip_id, frames, about)
+        scores = [
+            _score(clip_id, name, self.versions[name], scorer, cropped[scorer.frames])
+            for name, scorer in self.scorers.items()
+        ]
+        embeddings = [
+            Embedding(clip_id, name, self.versions[name], tuple(embedder(cropped[embedder.frames]).tolist()))
+            for name, embedder in self.embedders.items()
+        ]
+        return Answers(crop, scores, embeddings)
 
 
 def missing_requirements(settings: ScoreSettings) -> list[str]:
-    """What the scorers lack, one sentence for each that lacks anything. Quick: nothing is loaded."""
-    lacking = {name: scorer.missing() for name, scorer in _made(settings).items()}
+    """What scorers and embedders lack, one sentence for each that lacks anything. Quick: nothing is loaded."""
+    made = {**_scorers(settings), **_embedders(settings)}
+    lacking = {name: judge.missing() for name, judge in made.items()}
+    if settings.crop.subtitles:
+        lacking["crop.subtitles"] = TextReader.of(settings.crop.text).missing()
     return [f"{name} lacks {what}" for name, what in lacking.items() if what]
 
 
+def versions(settings: ScoreSettings) -> dict[str, str]:
+    """Name -> version of every scorer and embedder, which changes when a clip may be answered otherwise.
+
+    The crop is part of it, as it decides what they see. Ask `missing_requirements` first.
+    """
+    crop = crop_version(settings.crop)
+    made = {**_scorers(settings), **_embedders(settings)}
+    return {name: f"{judge.version}+{crop}" for name, judge in made.items()}
+
+
 def scorer_versions(settings: ScoreSettings) -> dict[str, str]:
-    """Name -> version of every scorer; changes when a clip may score otherwise. Ask `missing_requirements` first."""
-    return {name: scorer.version for name, scorer in _made(settings).items()}
+    """The part of `versions` that answers with a number, which is what gates ask for."""
+    known = versions(settings)
+    return {name: known[name] for name in dict.fromkeys(settings.scorers)}
 
 
-def score_clips(
-    uri: str, clips: Sequence[Clip], scorers: Mapping[str, Scorer]
-) -> Iterator[tuple[Clip, list[Score] | UnreadableVideo]]:
+def score_clips(uri: str, clips: Sequence[Clip], judges: Judges) -> Iterator[tuple[Clip, Answers | UnreadableVideo]]:
     """Score clips of one source in one decode; each is given once, when its last frame has passed.
 
-    Scores are in the order of `scorers`. An `UnreadableVideo` stands for a clip none of whose frames decode, or for
-    all that are left when the file does not open or is not the file that was split.
+    An `UnreadableVideo` stands for a clip none of whose frames decode, or for all that are left when the file does not
+    open or is not the file that was split.
 
     Raises:
         OSError: the storage failed; nothing is wrong with the footage, try again.
@@ -74,32 +156,42 @@ def score_clips(
         return
     waiting = dict(enumerate(clips))
     collected: dict[int, dict[FrameSpec, list[Seen]]] = defaultdict(lambda: defaultdict(list))
-    specs = list(dict.fromkeys(scorer.frames for scorer in scorers.values()))
     try:
         _check_source(uri, clips)
-        for seen in scan(uri, specs, [clip.span for clip in clips]):
-            over = [index for index, clip in waiting.items() if clip.end_pts <= seen.frame.pts]
-            for index in over:
-                yield _scored(waiting.pop(index), collected.pop(index, {}), scorers)
+        frames = scan(uri, judges.specs, [clip.span for clip in clips])
+
+        def answered(index: int) -> tuple[Clip, Answers | UnreadableVideo]:
+            clip, seen = waiting.pop(index), collected.pop(index, {})
+            if not seen or frames.facts is None:
+                where = f"{clip.uri} from {clip.start_s:.3f} s to {clip.end_s:.3f} s"
+                return clip, UnreadableVideo("no decodable frame", where)
+            rate, num_bytes = clip.num_frames / clip.duration_s, frames.num_bytes(clip.start_pts, clip.end_pts)
+            about = About(clip.width, clip.height, rate, num_bytes, title_of(uri, frames.facts))
+            return clip, judges.answer(clip.clip_id, {spec: _ticked(each) for spec, each in seen.items()}, about)
+
+        for seen in frames:
+            for index in [index for index, clip in waiting.items() if clip.end_pts <= seen.frame.pts]:
+                yield answered(index)
             collected[seen.span_index][seen.spec].append(seen)
     except UnreadableVideo as error:
         for clip in waiting.values():
             yield clip, error
         return
-    for index, clip in waiting.items():
-        yield _scored(clip, collected.pop(index, {}), scorers)
+    for index in list(waiting):
+        yield answered(index)
 
 
-def score_frames(clip: Clip, frames: Mapping[FrameSpec, Sequence[Frame]], scorers: Mapping[str, Scorer]) -> list[Score]:
-    """All scores of one clip from the frames that were collected for each spec."""
-    about = About(clip.width, clip.height, clip.frame_rate)
-    specs = {scorer.frames for scorer in scorers.values()}
-    stacked = {spec: ClipFrames.of(frames[spec], spec, about) for spec in specs}
-    return [_score(clip, name, scorer, stacked[scorer.frames]) for name, scorer in scorers.items()]
+def _ticked(seen: Sequence[Seen]) -> list[Frame]:
+    """The frames that came on ticks, or the one that stands in if there are none."""
+    return [each.frame for each in seen if not each.stands_in] or [each.frame for each in seen]
 
 
-def _made(settings: ScoreSettings) -> dict[str, Scorer]:
+def _scorers(settings: ScoreSettings) -> dict[str, Scorer]:
     return {name: make_scorer(name, settings.options.get(name, {})) for name in dict.fromkeys(settings.scorers)}
+
+
+def _embedders(settings: ScoreSettings) -> dict[str, Embedder]:
+    return {name: make_embedder(name, settings.options.get(name, {})) for name in dict.fromkeys(settings.embedders)}
 
 
 def _check_source(uri: str, clips: Sequence[Clip]) -> None:
@@ -111,27 +203,12 @@ def _check_source(uri: str, clips: Sequence[Clip]) -> None:
             )
 
 
-def _scored(
-    clip: Clip, frames: Mapping[FrameSpec, Sequence[Seen]], scorers: Mapping[str, Scorer]
-) -> tuple[Clip, list[Score] | UnreadableVideo]:
-    if not frames:
-        return clip, UnreadableVideo(
-            "no decodable frame", f"{clip.uri} from {clip.start_s:.3f} s to {clip.end_s:.3f} s"
-        )
-    return clip, score_frames(clip, {spec: _ticked(seen) for spec, seen in frames.items()}, scorers)
-
-
-def _ticked(seen: Sequence[Seen]) -> list[Frame]:
-    """The frames that came on ticks, or the one that stands in if there are none."""
-    return [each.frame for each in seen if not each.stands_in] or [each.frame for each in seen]
-
-
-def _score(clip: Clip, name: str, scorer: Scorer, frames: ClipFrames) -> Score:
+def _score(clip_id: str, name: str, version: str, scorer: Scorer, frames: ClipFrames) -> Score:
     try:
         answer = scorer(frames)
         value, label = (answer.value, answer.label) if isinstance(answer, Answer) else (float(answer), "")
         if not math.isfinite(value):
             raise ValueError(f"the value is {value}")
     except Exception as error:  # a score that cannot be told is data, not the end of the run
-        return Score(clip.clip_id, name, scorer.version, None, f"{type(error).__name__}: {error}")
-    return Score(clip.clip_id, name, scorer.version, value, None, label)
+        return Score(clip_id, name, version, None, f"{type(error).__name__}: {error}")
+    return Score(clip_id, name, version, value, None, label)

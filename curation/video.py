@@ -14,7 +14,7 @@ Each reader uses one thread: run as many readers as there are cores.
 import dataclasses
 import io
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Literal
@@ -131,12 +131,11 @@ class Scan:
                 if self.facts is None:
                     self.facts = _facts(reader, frame)
                 self._count(pts, frame)
-                made: dict[tuple[int, str], Frame] = {}
+                made: dict[FrameSpec, Frame] = {}
                 for spec, span_index, stands_in in wanted(pts):
-                    kind = (spec.short_side_px, spec.planes)
-                    if kind not in made:
-                        made[kind] = _small_frame(pts, frame, self.facts, spec)
-                    yield Seen(spec, span_index, made[kind], stands_in)
+                    if spec not in made:
+                        made[spec] = _small_frame(pts, frame, self.facts, spec, made.values())
+                    yield Seen(spec, span_index, made[spec], stands_in)
             if self.facts is None and self.spans is None:
                 raise UnreadableVideo(
                     "no decodable frame",
@@ -164,6 +163,7 @@ class _Wanted:
 
     def __init__(self, specs: Sequence[FrameSpec], windows: list[tuple[int, int]], time_base: Fraction) -> None:
         self._specs = [(spec, None if spec.fps is None else Ticks(spec.fps, time_base)) for spec in specs]
+        self._specs.sort(key=lambda each: each[0].planes != "bgr")  # the luma of a picture in colour serves others
         self._waiting = sorted(((start, end, index) for index, (start, end) in enumerate(windows)), reverse=True)
         self._open: list[tuple[int, int]] = []
         self._last: dict[tuple[FrameSpec, int], int] = {}
@@ -353,10 +353,17 @@ def _facts(reader: Reader, frame: Any) -> StreamFacts:
     )
 
 
-def _small_frame(pts: int, frame: Any, facts: StreamFacts, spec: FrameSpec) -> Frame:
-    luma, bgr = small_picture(frame, facts.geometry, spec.short_side_px, spec.planes == "bgr")
+def _small_frame(pts: int, frame: Any, facts: StreamFacts, spec: FrameSpec, made: Iterable[Frame]) -> Frame:
+    """The frame as a spec wants it; pictures of that size which others were given are not made again."""
+    time_s = pts * facts.time_base.numerator / facts.time_base.denominator
+    with_bgr = spec.planes == "bgr"
     vectors = _vectors(frame, facts.frame_rate or 25) if spec.planes == "vectors" else None
-    return Frame(pts, float(pts * facts.time_base), luma, bgr, vectors)
+    width, height = facts.geometry.small_size(spec.short_side_px)
+    for other in made:
+        if other.luma.shape == (height, width) and (other.bgr is not None or not with_bgr):
+            return Frame(pts, time_s, other.luma, other.bgr if with_bgr else None, vectors)
+    luma, bgr = small_picture(frame, facts.geometry, spec.short_side_px, with_bgr)
+    return Frame(pts, time_s, luma, bgr, vectors)
 
 
 def _vectors(frame: Any, frame_rate: float) -> np.ndarray | None:
