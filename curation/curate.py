@@ -14,7 +14,7 @@ from curation.records import Clip, Span, Video, clip_id_of
 from curation.score import Answers, Judges
 from curation.scorer import About
 from curation.source import fingerprint
-from curation.split import Splitter, SplitSettings, clip_of, splitter_version, title_of, video_of
+from curation.split import SplitSettings, Splitter, clip_of, splitter_version, title_of, video_of
 from curation.video import Frame, FrameSpec, Scan, Ticks, scan
 
 PRUNE_EVERY_FRAMES = 64

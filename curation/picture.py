@@ -20,6 +20,8 @@ import cv2
 import numpy as np
 from av.video.reformatter import ColorRange, Colorspace, Interpolation
 
+from curation.records import Crop
+
 MAX_ASPECT = 8  # a small picture is never wider than this times its short side, so that odd files stay cheap
 
 _PLANAR_8_BIT = {"yuv420p", "yuvj420p", "yuv422p", "yuvj422p", "yuv444p", "yuvj444p"}
@@ -121,11 +123,17 @@ def small_picture(
     return geometry.upright(luma), geometry.upright(bgr) if with_bgr and bgr is not None else None
 
 
-def full_picture(frame: Any, geometry: Geometry, width: int, height: int) -> np.ndarray:
-    """RGB uint8 [height, width, 3]: upright, the largest centred part of that shape, by AREA (CUBIC if enlarged)."""
+def full_picture(frame: Any, geometry: Geometry, width: int, height: int, crop: Crop | None = None) -> np.ndarray:
+    """RGB uint8 [height, width, 3]: upright, the largest centred part of that shape, by AREA (CUBIC if enlarged).
+
+    With a crop, the largest centred part of what it keeps.
+    """
     image = geometry.upright(_to_rgb(frame, (frame.width, frame.height)))
-    rows, columns = image.shape[:2]
     display_width, display_height = geometry.size
+    if crop is not None:
+        image = image[crop_slices(crop, image.shape[:2], geometry.size)]
+        display_width, display_height = crop.width, crop.height
+    rows, columns = image.shape[:2]
     scale = min(display_width / width, display_height / height)
     crop_columns = min(columns, max(1, round(width * scale * columns / display_width)))
     crop_rows = min(rows, max(1, round(height * scale * rows / display_height)))
@@ -135,6 +143,14 @@ def full_picture(frame: Any, geometry: Geometry, width: int, height: int) -> np.
         return np.ascontiguousarray(part)
     shrinking = width * height < crop_rows * crop_columns
     return cv2.resize(part, (width, height), interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_CUBIC)
+
+
+def crop_slices(crop: Crop, shape: tuple[int, int], size: tuple[int, int]) -> tuple[slice, slice]:
+    """Rows and columns that a crop keeps of a picture of `shape` (rows, columns) that shows `size` (width, height)."""
+    (rows, columns), (width, height) = shape, size
+    top, bottom = (round(edge * rows / height) for edge in (crop.top, crop.top + crop.height))
+    left, right = (round(edge * columns / width) for edge in (crop.left, crop.left + crop.width))
+    return slice(top, max(bottom, top + 1)), slice(left, max(right, left + 1))
 
 
 def _plane(frame: Any, index: int) -> np.ndarray:

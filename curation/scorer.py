@@ -18,6 +18,7 @@ from pydantic import BaseModel
 
 from curation import scorers
 from curation.named_modules import class_named, settings_named
+from curation.picture import crop_slices
 from curation.records import Crop
 from curation.video import Frame, FrameSpec
 
@@ -76,10 +77,7 @@ class ClipFrames:
         about = self.about
         if (crop.left, crop.top, crop.width, crop.height) == (0, 0, about.width, about.height):
             return self
-        rows, columns = self.luma.shape[1:]
-        top, bottom = (round(edge * rows / about.height) for edge in (crop.top, crop.top + crop.height))
-        left, right = (round(edge * columns / about.width) for edge in (crop.left, crop.left + crop.width))
-        part = (slice(None), slice(top, max(bottom, top + 1)), slice(left, max(right, left + 1)))
+        part = (slice(None), *crop_slices(crop, self.luma.shape[1:], (about.width, about.height)))
         return replace(
             self,
             luma=self.luma[part],

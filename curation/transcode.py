@@ -18,7 +18,7 @@ import numpy as np
 from av.codec.context import Flags
 from av.video.reformatter import ColorRange, Colorspace
 
-from curation.records import Clip, Span, UserError
+from curation.records import Clip, Crop, Span, UserError
 from curation.source import UnreadableVideo, fingerprint
 from curation.video import read_frames
 
@@ -29,25 +29,34 @@ MAX_PROXY_RATE = 30
 MEMBER_KEYFRAME_INTERVAL = 16  # few enough frames to decode when one in the middle is wanted
 
 
-def write_proxy(clip: Clip, max_height: int = 480) -> bytes:
+def write_proxy(clip: Clip, max_height: int = 480, crop: Crop | None = None) -> bytes:
     """The clip as a small mp4 for the review page: square pixels, upright, steady rate, index in front, no sound.
 
     Args:
         max_height: px; a lower source keeps its height, and sizes are rounded down to even numbers.
+        crop: the part of the picture to show; default all of it.
 
     Raises:
         UnreadableVideo: nothing of the clip decodes, or its source is not the file that was split.
     """
     _check_source(clip)
-    height = min(max_height, clip.height)
-    width = round(clip.width * height / clip.height)
+    full_width, full_height = (crop.width, crop.height) if crop else (clip.width, clip.height)
+    height = min(max_height, full_height)
+    width = round(full_width * height / full_height)
     rate = Fraction(min(clip.frame_rate, MAX_PROXY_RATE)).limit_denominator(1001)
-    frames = read_frames(clip.uri, clip.span, _even(width), _even(height), None, rate)
+    frames = read_frames(clip.uri, clip.span, _even(width), _even(height), None, rate, crop=crop)
     return _encode(frames, rate, {"crf": "26", "preset": "veryfast", "g": str(round(2 * rate))}, faststart=True)
 
 
 def write_member(
-    clip: Clip, width: int, height: int, num_frames: int, frame_rate: float, crf: int = 17, preset: str = "medium"
+    clip: Clip,
+    width: int,
+    height: int,
+    num_frames: int,
+    frame_rate: float,
+    crf: int = 17,
+    preset: str = "medium",
+    crop: Crop | None = None,
 ) -> bytes:
     """The middle of a clip as a training member: `num_frames` of exactly width x height, resized and centre-cropped.
 
@@ -56,6 +65,7 @@ def write_member(
         num_frames: 1 for an image.
         frame_rate: frames per second at which the source is sampled and the member plays.
         crf: x264's quality, lower is better; 17 is visually lossless.
+        crop: the part of the picture to take; default all of it.
 
     Raises:
         UserError: a size that members cannot have, or a clip shorter than what is asked.
@@ -68,7 +78,7 @@ def write_member(
     rate = Fraction(frame_rate).limit_denominator(1001)
     span = member_span(clip, num_frames, frame_rate)
     _check_source(clip)
-    frames = read_frames(clip.uri, span, width, height, num_frames, rate, earliest_pts=clip.start_pts)
+    frames = read_frames(clip.uri, span, width, height, num_frames, rate, earliest_pts=clip.start_pts, crop=crop)
     return _encode(frames, rate, {"crf": str(crf), "preset": preset, "g": str(MEMBER_KEYFRAME_INTERVAL)})
 
 

@@ -14,16 +14,17 @@ Each reader uses one thread: run as many readers as there are cores.
 import dataclasses
 import io
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from typing import Any, Literal
 
 import decord
 import numpy as np
 
 from curation.picture import Geometry, full_picture, opened_geometry, small_picture
-from curation.records import Span
+from curation.records import Crop, Span
 from curation.source import Reader, UnreadableVideo
 
 SEEK_GAP_S = 4.0  # shorter gaps are decoded through: a seek lands a keyframe interval (often 2-10 s) too early anyway
@@ -209,6 +210,7 @@ def read_frames(
     num_frames: int | None,
     fps: Fraction | float,
     earliest_pts: int | None = None,
+    crop: Crop | None = None,
 ) -> Iterator[np.ndarray]:
     """RGB uint8 [height, width, 3] at the times start + k / fps of a span: the picture that is on show then.
 
@@ -218,6 +220,7 @@ def read_frames(
         num_frames: how many; None for as many as the span holds.
         earliest_pts: where the shot began, if the span begins later, perhaps between two frames: then the one before
             is on show at first. By default the span's first frame stands in until the second comes.
+        crop: the part of the picture to take; default all of it.
 
     Raises:
         ValueError: the span is too short for `num_frames` at `fps`.
@@ -233,7 +236,8 @@ def read_frames(
         )
     times = [span.start_pts * span.time_base + index / fps for index in range(num_frames or num_available)]
     start_pts = span.start_pts if earliest_pts is None else min(earliest_pts, span.start_pts)
-    return _shown_at(uri, dataclasses.replace(span, start_pts=start_pts), times, width, height)
+    picture = partial(full_picture, width=width, height=height, crop=crop)
+    return _shown_at(uri, dataclasses.replace(span, start_pts=start_pts), times, picture)
 
 
 def read_member(video: bytes) -> np.ndarray:
@@ -253,7 +257,9 @@ def read_member(video: bytes) -> np.ndarray:
     return frames
 
 
-def _shown_at(uri: str, span: Span, times: list[Fraction], width: int, height: int) -> Iterator[np.ndarray]:
+def _shown_at(
+    uri: str, span: Span, times: list[Fraction], picture: Callable[[Any, Geometry], np.ndarray]
+) -> Iterator[np.ndarray]:
     """For each time the last frame at or before it; the first frame stands in before it came."""
     reader = Reader(uri)
     try:
@@ -266,7 +272,7 @@ def _shown_at(uri: str, span: Span, times: list[Fraction], width: int, height: i
         for pts, frame in _frames_of(reader, windows):
             geometry = geometry or opened_geometry(reader.stream, frame)
             while shown is not None and pts * span.time_base > due + ROUNDING_S:
-                image = full_picture(shown, geometry, width, height) if image is None else image
+                image = picture(shown, geometry) if image is None else image
                 yield image
                 due = next(waiting, None)
                 if due is None:
@@ -274,7 +280,7 @@ def _shown_at(uri: str, span: Span, times: list[Fraction], width: int, height: i
             shown, image = frame, None
         if shown is None or geometry is None:
             raise UnreadableVideo("no decodable frame", f"{uri} from {span.start_s:.3f} s to {span.end_s:.3f} s")
-        image = full_picture(shown, geometry, width, height)
+        image = picture(shown, geometry)
         for _ in (due, *waiting):
             yield image
     finally:

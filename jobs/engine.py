@@ -106,6 +106,7 @@ class Job:
     items: Sequence[Item]
     make_worker: Callable[[], Worker]
     finished: Callable[[], set[str]]
+    shared_tables: tuple[str, ...] = ()  # written too, but another job writes there as well, so it is never swept
 
 
 @dataclass(frozen=True)
@@ -176,7 +177,7 @@ class _PartWriter:
 
     def __init__(self, job: Job, workspace_uri: str, ledger: Any, settings: EngineSettings) -> None:
         self.workspace, self.ledger, self.settings = Workspace(workspace_uri), ledger, settings
-        self.name, self.digest, self.tables = job.name, job.digest, job.tables
+        self.name, self.digest, self.tables = job.name, job.digest, (*job.shared_tables, *job.tables)
         cv2.setNumThreads(max(1, int(settings.cpus_per_worker)))  # torch obeys OMP_NUM_THREADS, which Ray sets
         self.worker = job.make_worker()
 

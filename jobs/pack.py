@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, Field
 
-from curation.records import Caption, Clip, Decision, UserError, content_id, to_row
+from curation.records import Caption, Clip, Crop, Decision, UserError, content_id, to_row
 from curation.shards import ShardItem, point_to, write_shard
 from curation.tables import HumanVerdict, Workspace
 from curation.transcode import write_member
@@ -26,7 +26,7 @@ from jobs.engine import Item, Job, Outcome, Tally, report, run as run_job
 if TYPE_CHECKING:
     from jobs.config import Context
 
-PACKER = "1"  # part of every shard id: raise it when the bytes of a member change
+PACKER = "2"  # part of every shard id: raise it when the bytes of a member change
 
 
 class StageBucket(BaseModel, frozen=True, extra="forbid"):
@@ -56,6 +56,7 @@ class Member:
     """One clip of one stage, with everything its facts file will say."""
 
     clip: Clip
+    crop: Crop | None
     stage: str
     caption: Caption
     kept_by: str
@@ -73,6 +74,7 @@ class Member:
             "uri": clip.uri,
             "start_s": clip.start_s,
             "end_s": clip.end_s,
+            "crop": [crop.left, crop.top, crop.width, crop.height] if (crop := self.crop) else None,
             "width": bucket.width,
             "height": bucket.height,
             "num_frames": bucket.num_frames,
@@ -98,7 +100,8 @@ class PackWorker:
         failures = []
         for key, member in sorted(item.inputs.items()):
             try:
-                video = write_member(member.clip, bucket.width, bucket.height, bucket.num_frames, bucket.frame_rate)
+                shape = (bucket.width, bucket.height, bucket.num_frames, bucket.frame_rate)
+                video = write_member(member.clip, *shape, crop=member.crop)
             except Exception as error:  # the member's own failure row; its neighbours are packed
                 failures.append((key, getattr(error, "reason", "cannot be packed"), str(error)))
                 continue
@@ -122,8 +125,9 @@ class _Packed:
 def choose(context: "Context") -> tuple[list[Member], Counter[tuple[str, str]]]:
     """The members of every packed stage, and why the others are not (stage, reason) -> count."""
     from jobs.gates import current_values, judge
-    from jobs.score import current_clips
+    from jobs.score import current_clips, current_crops
 
+    crops = current_crops(context)
     clips = {clip.clip_id: clip for clip in current_clips(context)}
     people = {verdict.clip_id: verdict for verdict in context.workspace.table("human_verdicts").records()}
     captions = best_captions(context.workspace)
@@ -140,7 +144,8 @@ def choose(context: "Context") -> tuple[list[Member], Counter[tuple[str, str]]]:
             left_out[verdict.stage, why_not] += 1
             continue
         clip_values = values.get(verdict.clip_id, {})
-        members.append(Member(clips[verdict.clip_id], verdict.stage, caption, kept_by, clip_values))
+        clip, crop = clips[verdict.clip_id], crops.get(verdict.clip_id)
+        members.append(Member(clip, crop, verdict.stage, caption, kept_by, clip_values))
     return members, left_out
 
 

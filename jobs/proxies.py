@@ -10,6 +10,7 @@ from curation.tables import Workspace
 from curation.transcode import write_proxy
 from jobs.cluster import joined
 from jobs.engine import Item, Job, Outcome, Tally, run as run_job
+from jobs.score import current_crops
 
 if TYPE_CHECKING:
     from jobs.config import Context
@@ -20,14 +21,15 @@ FOLDER = ("media", "clips")
 
 @dataclass(frozen=True)
 class ProxyWorker:
-    """Writes `media/clips/<clip_id>.mp4`; the file itself is the result, no row."""
+    """Writes `media/clips/<clip_id>.mp4`, cropped; the file itself is the result, no row."""
 
     workspace_uri: str
 
     def __call__(self, item: Item) -> Outcome:
         workspace = Workspace(self.workspace_uri)
-        for clip in item.inputs.values():
-            workspace.write_bytes(write_proxy(clip, max_height=MAX_HEIGHT_PX), *FOLDER, f"{clip.clip_id}.mp4")
+        for clip, crop in item.inputs.values():
+            proxy = write_proxy(clip, max_height=MAX_HEIGHT_PX, crop=crop)
+            workspace.write_bytes(proxy, *FOLDER, f"{clip.clip_id}.mp4")
         return Outcome()
 
 
@@ -43,13 +45,14 @@ class _Written:
 
 def write_proxies(context: "Context", clips: Iterable[Clip]) -> Tally:
     """Proxies for these clips; those that exist are not written again."""
-    wanted = {clip.clip_id: clip for clip in clips}
+    crops = current_crops(context)
+    wanted = {clip.clip_id: (clip, crops.get(clip.clip_id)) for clip in clips}
     job = Job(
         name="proxies",
         unit="clips",
-        digest=content_id("proxy", 1, MAX_HEIGHT_PX),
+        digest=content_id("proxy", 2, MAX_HEIGHT_PX),
         tables=(),
-        items=[Item(clip.uri.rsplit("/", 1)[-1], {clip.clip_id: clip}) for _, clip in sorted(wanted.items())],
+        items=[Item(each[0].uri.rsplit("/", 1)[-1], {clip_id: each}) for clip_id, each in sorted(wanted.items())],
         make_worker=partial(ProxyWorker, context.workspace.uri),
         finished=_Written(context.workspace, frozenset(wanted)),
     )

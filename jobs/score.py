@@ -7,13 +7,16 @@ only that scorer due. A clip whose frames do not decode is a failure; a scorer t
 
 import argparse
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from curation.records import Clip, Score, content_id
-from curation.score import ScoreSettings, load_scorers, missing_requirements, score_clips, scorer_versions
+import pyarrow.compute as pc
+
+from curation.crop import crop_version
+from curation.records import Clip, Crop, content_id
+from curation.score import Answers, Judges, ScoreSettings, missing_requirements, score_clips, versions
 from curation.tables import Workspace
 from jobs.cluster import joined, refuse_missing
 from jobs.engine import Item, Job, Outcome, Tally, report, run as run_job
@@ -22,61 +25,80 @@ if TYPE_CHECKING:
     from jobs.config import Context
 
 
+@dataclass(frozen=True)
+class Lacking:
+    """The shared part of an item: a video, and the scorers and embedders that have not answered for its clips."""
+
+    uri: str
+    names: tuple[str, ...]
+
+
 class ScoreWorker:
-    """Holds the loaded scorers; an item is one video's clips and the scorers that they lack."""
+    """Holds everything that looks at clips; an item is one video's clips."""
 
     def __init__(self, settings: ScoreSettings) -> None:
-        self.scorers = load_scorers(settings)
+        self.judges = Judges(settings)
 
     def __call__(self, item: Item) -> Outcome:
-        uri, names = item.shared
-        wanted = {name: self.scorers[name] for name in names}
         clips = sorted(item.inputs.values(), key=lambda clip: (clip.start_pts, clip.clip_id))
-        scores: list[Score] = []
+        answers: list[Answers] = []
         failures: list[tuple[str, str, str]] = []
-        for clip, answer in score_clips(uri, clips, wanted):
+        for clip, answer in score_clips(item.shared.uri, clips, self.judges.only(item.shared.names)):
             if isinstance(answer, Exception):
                 failures.append((clip.clip_id, getattr(answer, "reason", type(answer).__name__), str(answer)))
             else:
-                scores += answer
-        return Outcome({"scores": scores}, failures)
+                answers.append(answer)
+        return Outcome(rows_of(answers), failures)
 
 
-def present_scorers(workspace: Workspace, versions: Mapping[str, str]) -> dict[str, set[str]]:
-    """Clip id -> names of the scorers whose current version has answered."""
-    present: dict[str, set[str]] = defaultdict(set)
-    for clip_id, scorer, version in workspace.table("scores").distinct():
-        if versions.get(scorer) == version:
-            present[clip_id].add(scorer)
-    return present
+def rows_of(answers: Iterable[Answers]) -> dict[str, list[Any]]:
+    """What clips became, by table."""
+    rows: dict[str, list[Any]] = {"crops": [], "embeddings": [], "scores": []}
+    for answer in answers:
+        rows["crops"].append(answer.crop)
+        rows["embeddings"] += answer.embeddings
+        rows["scores"] += answer.scores
+    return rows
+
+
+def answered(workspace: Workspace, settings: ScoreSettings) -> dict[str, set[str]]:
+    """Scorer or embedder -> ids of the clips for which its current version has answered."""
+    wanted = versions(settings)
+    found: dict[str, set[str]] = {name: set() for name in wanted}
+    for table, column in (("scores", "scorer"), ("embeddings", "embedder")):
+        for part in workspace.table(table).parts(["clip_id", column, "version"], encoded=[column, "version"]):
+            for name, version in wanted.items():
+                mine = part.filter(pc.and_(pc.equal(part[column], name), pc.equal(part["version"], version)))
+                found[name].update(mine["clip_id"].to_pylist())
+    return found
 
 
 @dataclass(frozen=True)
 class _Finished:
     workspace: Workspace
-    versions: Mapping[str, str]
+    settings: ScoreSettings
 
     def __call__(self) -> set[str]:
-        present = present_scorers(self.workspace, self.versions)
-        return {clip_id for clip_id, names in present.items() if names == self.versions.keys()}
+        return set.intersection(*answered(self.workspace, self.settings).values())
 
 
 def score_job(clips: Iterable[Clip], workspace: Workspace, settings: ScoreSettings) -> Job:
-    """The job that scores these clips with every scorer of the settings."""
-    versions = scorer_versions(settings)
-    present = present_scorers(workspace, versions)
+    """The job that answers for these clips with every scorer and embedder of the settings."""
+    present = answered(workspace, settings)
     by_video: dict[tuple[str, tuple[str, ...]], dict[str, Clip]] = defaultdict(dict)
     for clip in clips:
-        lacking = versions.keys() - present.get(clip.clip_id, set())
-        by_video[clip.uri, tuple(sorted(lacking or versions))][clip.clip_id] = clip
+        lacking = tuple(sorted(name for name, clip_ids in present.items() if clip.clip_id not in clip_ids))
+        by_video[clip.uri, lacking or tuple(sorted(present))][clip.clip_id] = clip
     return Job(
         name="score",
         unit="clips",
-        digest=content_id(*sorted(versions.items())),
-        tables=("scores",),
-        items=[Item(uri.rsplit("/", 1)[-1], group, (uri, names)) for (uri, names), group in sorted(by_video.items())],
+        digest=content_id(*sorted(versions(settings).items())),
+        tables=("crops", "embeddings", "scores"),
+        items=[
+            Item(uri.rsplit("/", 1)[-1], group, Lacking(uri, names)) for (uri, names), group in sorted(by_video.items())
+        ],
         make_worker=partial(ScoreWorker, settings),
-        finished=_Finished(workspace, versions),
+        finished=_Finished(workspace, settings),
     )
 
 
@@ -86,6 +108,16 @@ def current_clips(context: "Context") -> list[Clip]:
 
     splitter = splitter_version(context.recipe.split)
     return [clip for clip in context.workspace.table("clips").records() if clip.splitter == splitter]
+
+
+def current_crops(context: "Context") -> dict[str, Crop]:
+    """Clip id -> its crop under the recipe's settings, for the clips of which something is cut off."""
+    version = crop_version(context.recipe.score.crop)
+    return {
+        crop.clip_id: crop
+        for crop in context.workspace.table("crops").records()
+        if crop.version == version and crop.reason
+    }
 
 
 def score(context: "Context") -> Tally:

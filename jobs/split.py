@@ -4,13 +4,13 @@ import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from curation.records import Source, content_id
+from curation.records import Clip, Source, Video, content_id
 from curation.split import SplitSettings, split_video, splitter_version
 from curation.tables import Workspace
 from jobs.cluster import joined
-from jobs.engine import Item, Job, Outcome, Tally, report, run as run_job
+from jobs.engine import Item, Job, Outcome, Tally, Worker, report, run as run_job
 from jobs.footage import FootageFile, list_footage
 
 if TYPE_CHECKING:
@@ -26,16 +26,14 @@ class SplitWorker:
     def __call__(self, item: Item) -> Outcome:
         (file,) = item.inputs.values()
         video, clips = split_video(file.uri, self.settings)
-        source = Source(
-            file.input_id,
-            file.uri,
-            file.size_bytes,
-            file.modified_ns,
-            video.video_id,
-            splitter_version(self.settings),
-            len(clips),
-        )
-        return Outcome({"clips": list(clips), "videos": [video], "sources": [source]})
+        return Outcome(rows_of(file, video, clips, self.settings))
+
+
+def rows_of(file: FootageFile, video: Video, clips: list[Clip], settings: SplitSettings) -> dict[str, list[Any]]:
+    """What a file became, by table."""
+    splitter = splitter_version(settings)
+    source = Source(file.input_id, file.uri, file.size_bytes, file.modified_ns, video.video_id, splitter, len(clips))
+    return {"clips": clips, "videos": [video], "sources": [source]}
 
 
 def _finished(workspace: Workspace, splitter: str) -> set[str]:
@@ -43,8 +41,14 @@ def _finished(workspace: Workspace, splitter: str) -> set[str]:
     return {input_id for input_id, version in keys if version == splitter}
 
 
-def split_job(files: list[FootageFile], workspace: Workspace, settings: SplitSettings) -> Job:
-    """The job that splits these files under these settings."""
+def split_job(
+    files: list[FootageFile],
+    workspace: Workspace,
+    settings: SplitSettings,
+    make_worker: Callable[[], Worker] | None = None,
+    shared_tables: tuple[str, ...] = (),
+) -> Job:
+    """The job that splits these files under these settings, by default with a worker that does only that."""
     splitter = splitter_version(settings)
     finished: Callable[[], set[str]] = partial(_finished, workspace, splitter)
     return Job(
@@ -52,8 +56,9 @@ def split_job(files: list[FootageFile], workspace: Workspace, settings: SplitSet
         unit="videos",
         digest=content_id(splitter),
         tables=("clips", "videos", "sources"),
+        shared_tables=shared_tables,
         items=[Item(file.uri.rsplit("/", 1)[-1], {file.input_id: file}) for file in files],
-        make_worker=partial(SplitWorker, settings),
+        make_worker=make_worker or partial(SplitWorker, settings),
         finished=finished,
     )
 
