@@ -152,33 +152,52 @@ def score_clips(uri: str, clips: Sequence[Clip], judges: Judges) -> Iterator[tup
     Raises:
         OSError: the storage failed; nothing is wrong with the footage, try again.
     """
+    for clip, watched in watch_clips(uri, clips, judges.specs):
+        if isinstance(watched, UnreadableVideo):
+            yield clip, watched
+        else:
+            yield clip, judges.answer(clip.clip_id, watched.frames, watched.about)
+
+
+@dataclass(frozen=True)
+class Watched:
+    """The frames of one clip for every spec, before any crop."""
+
+    frames: Mapping[FrameSpec, Sequence[Frame]]
+    about: About
+
+
+def watch_clips(
+    uri: str, clips: Sequence[Clip], specs: Sequence[FrameSpec]
+) -> Iterator[tuple[Clip, Watched | UnreadableVideo]]:
+    """The frames of each clip of one source, from one decode; errors as `score_clips` describes them."""
     if not clips:
         return
     waiting = dict(enumerate(clips))
     collected: dict[int, dict[FrameSpec, list[Seen]]] = defaultdict(lambda: defaultdict(list))
     try:
         _check_source(uri, clips)
-        frames = scan(uri, judges.specs, [clip.span for clip in clips])
+        frames = scan(uri, specs, [clip.span for clip in clips])
 
-        def answered(index: int) -> tuple[Clip, Answers | UnreadableVideo]:
+        def watched(index: int) -> tuple[Clip, Watched | UnreadableVideo]:
             clip, seen = waiting.pop(index), collected.pop(index, {})
             if not seen or frames.facts is None:
                 where = f"{clip.uri} from {clip.start_s:.3f} s to {clip.end_s:.3f} s"
                 return clip, UnreadableVideo("no decodable frame", where)
             rate, num_bytes = clip.num_frames / clip.duration_s, frames.num_bytes(clip.start_pts, clip.end_pts)
             about = About(clip.width, clip.height, rate, num_bytes, title_of(uri, frames.facts))
-            return clip, judges.answer(clip.clip_id, {spec: _ticked(each) for spec, each in seen.items()}, about)
+            return clip, Watched({spec: _ticked(each) for spec, each in seen.items()}, about)
 
         for seen in frames:
             for index in [index for index, clip in waiting.items() if clip.end_pts <= seen.frame.pts]:
-                yield answered(index)
+                yield watched(index)
             collected[seen.span_index][seen.spec].append(seen)
     except UnreadableVideo as error:
         for clip in waiting.values():
             yield clip, error
         return
     for index in list(waiting):
-        yield answered(index)
+        yield watched(index)
 
 
 def _ticked(seen: Sequence[Seen]) -> list[Frame]:

@@ -14,7 +14,11 @@ from curation.records import UserError
 
 VERBS = {
     "split": "cut raw footage into clips (virtual: spans of their source)",
-    "score": "score every clip, one decode for all scorers",
+    "score": "score every clip, one decode for all scorers; or one scorer on one clip",
+    "curate": "split and score in one decode",
+    "group": "find near duplicates and concepts among the clips",
+    "gates": "show what each gate stops and why, and judge",
+    "tune": "a contact sheet of clips around one gate's threshold",
     "route": "judge clips by the gates and send the review band to Label Studio",
     "collect": "pull, check and resolve people's answers",
     "pack": "write the chosen clips into WebDataset shards",

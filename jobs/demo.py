@@ -1,6 +1,6 @@
 """`dailies demo`: every verb in order on one workspace, with its own rendered footage or yours.
 
-    footage -> split -> score -> route -> Label Studio -> collect -> pack -> train -> generate -> report
+    footage -> curate -> group -> route -> Label Studio -> collect -> pack -> train -> generate -> report
 
 Each step does only what is due, so an interrupted demo goes on where it stopped when it is run again. With
 `--reviewers me` it stops after `route`, tells where to log in, and goes on when it is run with `--after-review`.
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from curation.records import UserError
-from jobs import collect, generate, pack, report, route, score, split, train
+from jobs import collect, curate, generate, group, pack, report, route, train
 from jobs.cluster import joined
 from jobs.demo_footage import num_frames, render
 from jobs.progress import Progress
@@ -37,8 +37,8 @@ class Step:
 
 ROUTE = Step("route", "judge, and send what needs a person to Label Studio", route.run)
 BEFORE_REVIEW = (
-    Step("split", "cut the footage into clips", split.run),
-    Step("score", "score every clip", score.run),
+    Step("curate", "cut the footage into clips and score them, in one decode", curate.run),
+    Step("group", "find near duplicates and concepts", group.run),
     ROUTE,
 )
 REVIEW = Step("review", "two simulated annotators answer through the server's API", collect.answer_as_simulated)
@@ -55,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--footage", metavar="DIR_OR_URI", help="your own videos instead of the rendered ones")
     parser.add_argument("--reviewers", choices=("simulated", "me"), help="who answers in Label Studio")
     parser.add_argument("--after-review", action="store_true", help="go on with what has been answered so far")
-    for verb in (split, score, route, collect, pack, train, generate, report):
+    for verb in (curate, group, route, collect, pack, train, generate, report):
         verb.add_arguments(parser)
 
 

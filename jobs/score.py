@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any
 import pyarrow.compute as pc
 
 from curation.crop import crop_version
-from curation.records import Clip, Crop, content_id
+from curation.records import Clip, Crop, UserError, content_id
 from curation.score import Answers, Judges, ScoreSettings, missing_requirements, score_clips, versions
 from curation.tables import Workspace
 from jobs.cluster import joined, refuse_missing
 from jobs.engine import Item, Job, Outcome, Tally, report, run as run_job
+from jobs.show import show
 
 if TYPE_CHECKING:
     from jobs.config import Context
@@ -130,8 +131,16 @@ def score(context: "Context") -> Tally:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    del parser  # score has no flags of its own yet
+    parser.add_argument("--scorer", metavar="NAME", help="run only this scorer, on one clip, and print what it says")
+    parser.add_argument("--clip", metavar="ID", help="the clip for --scorer; the beginning of an id is enough")
+    parser.add_argument("--show", action="store_true", help="with --scorer: also write what it saw as a picture")
 
 
 def run(context: "Context") -> int:
-    return report(score(context))
+    args = context.args
+    if not (args.scorer or args.clip or args.show):
+        return report(score(context))
+    if not (args.scorer and args.clip):
+        raise UserError("--scorer NAME and --clip ID go together, and --show needs both; without them all is scored")
+    show(context, args.scorer, args.clip, args.show)
+    return 0
