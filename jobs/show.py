@@ -62,7 +62,7 @@ def find_clip(context: "Context", clip_id: str) -> Clip:
     clips = [clip for clip in context.workspace.table("clips").records() if clip.clip_id.startswith(clip_id)]
     if not clips:
         raise UserError(
-            f"no clip {clip_id!r} in {context.workspace.uri}; `dailies report` and the table clips list them"
+            f"no clip {clip_id!r} in {context.workspace.uri}; the table clips and `dailies report` list them"
         )
     if len(clips) > 1:
         raise UserError(f"{clip_id!r} begins {len(clips)} clip ids, among them {clips[0].clip_id}; give more of it")

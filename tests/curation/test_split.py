@@ -1,6 +1,7 @@
 import itertools
 import json
-from collections.abc import Callable
+import random
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -8,7 +9,8 @@ import pytest
 from pydantic import ValidationError
 
 from curation.source import UnreadableVideo, fingerprint
-from curation.split import SplitSettings, spans_of, split_video, splitter_version
+from curation.split import SpanFinder, SplitSettings, split_video, splitter_version
+from curation.video import FrameSpec, scan
 from tests.footage import HARD_NAMES, Cuts, Encoding, broken_files, moving_texture, shots
 
 Hard = Callable[[str], Cuts]
@@ -35,9 +37,21 @@ def test_frames_beside_a_cut_are_left_out_but_not_those_at_the_ends(hard: Hard) 
     assert clips[-1].end_s == pytest.approx(6)
 
 
+def ranges_of(
+    contrasts: Sequence[float], cuts: Sequence[int], settings: SplitSettings, delay: int | None = 0
+) -> list[tuple[int, int]]:
+    """Ranges of 24 frames a second; a cut becomes known `delay` frames after it, or only at the end (None)."""
+    finder, found = SpanFinder(Fraction(1, 24), settings), []
+    for index, contrast in enumerate(contrasts):
+        new = [] if delay is None else [cut for cut in cuts if cut + delay == index]
+        settled = 0 if delay is None else index + 1 - delay
+        found += finder.push(index, contrast, new, settled)
+    late = [cut for cut in cuts if delay is None or cut + delay >= len(contrasts)]
+    return found + finder.finish(len(contrasts), late)
+
+
 def seconds_of(length_s: float, settings: SplitSettings) -> list[float]:
-    ends = list(range(round(length_s * 24) + 1))
-    return [(last - first) / 24 for first, last in spans_of(ends, [], Fraction(1, 24), settings)]
+    return [(last - first) / 24 for first, last in ranges_of([50.0] * round(length_s * 24), [], settings)]
 
 
 def test_long_shots_become_windows_none_of_which_is_too_short() -> None:
@@ -53,6 +67,51 @@ def test_windows_do_not_depend_on_what_comes_much_later() -> None:
     settings = SplitSettings(min_clip_s=1, max_clip_s=4)
     short, long = seconds_of(50, settings), seconds_of(500, settings)
     assert long[: len(short) - 2] == short[:-2]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_clips_are_the_same_however_late_the_cuts_become_known(seed: int) -> None:
+    generator = random.Random(seed)
+    settings = SplitSettings(min_clip_s=0.5, max_clip_s=2, trim_frames=generator.randrange(4), max_fade_s=0.5)
+    levels = [generator.choice([50.0, 50.0, 48.0, 20.0, 1.0]) for _ in range(40)]
+    contrasts = [level for level in levels for _ in range(generator.randrange(1, 30))]
+    cuts = sorted(generator.sample(range(1, len(contrasts)), 8))
+    at_the_end = ranges_of(contrasts, cuts, settings, None)
+    assert at_the_end and all(ranges_of(contrasts, cuts, settings, delay) == at_the_end for delay in (0, 3, 30))
+    assert all(
+        contrasts[index] >= settings.blank_contrast for first, last in at_the_end for index in range(first, last)
+    )
+
+
+def test_a_long_shot_is_given_out_while_it_runs() -> None:
+    finder = SpanFinder(Fraction(1, 24), SplitSettings(min_clip_s=1, max_clip_s=4))
+    held = []
+    for index in range(24 * 60):
+        finder.push(index, 50.0, [], index + 1)
+        held.append(index - finder.open_pts)
+    assert max(held) < 24 * (4 + 1 + 2) + 8
+
+
+def test_black_pictures_and_the_fades_to_them_are_in_no_clip() -> None:
+    fade = [50 * (1 - step / 24) for step in range(24)]
+    contrasts = [50.0] * 60 + fade + [0.0] * 12 + fade[::-1] + [50.0] * 60
+    (before, after) = ranges_of(contrasts, [90], SplitSettings(trim_frames=0))
+    assert before[0] == 0 and 58 <= before[1] <= 61
+    assert len(contrasts) - 61 <= after[0] <= len(contrasts) - 58 and after[1] == len(contrasts)
+    keep = SplitSettings(trim_frames=0, blank_contrast=0)
+    assert ranges_of(contrasts, [], keep) == [(0, len(contrasts))]
+
+
+def test_a_picture_that_only_grows_darker_is_no_fade() -> None:
+    contrasts = [50 * 0.99**step for step in range(96)]
+    assert ranges_of(contrasts, [], SplitSettings(trim_frames=0)) == [(0, 96)]
+
+
+def test_fades_of_a_real_film_are_left_out(real_footage: Path) -> None:
+    path = real_footage / "cc_test_clip_10s.mp4"
+    spec = FrameSpec(None, 144)
+    for clip in split_video(str(path), SplitSettings())[1]:
+        assert min(seen.frame.luma.std() for seen in scan(str(path), [spec], clip.span)) >= 4
 
 
 def test_the_same_footage_under_two_names_is_one_video(hard: Hard, tmp_path: Path) -> None:
@@ -72,6 +131,7 @@ def test_anything_that_moves_cuts_changes_the_version() -> None:
             SplitSettings(options={"threshold": 30}),
             SplitSettings(short_side_px=128),
             SplitSettings(trim_frames=0),
+            SplitSettings(blank_contrast=0),
             SplitSettings(detector="adaptive"),
         )
     ]
