@@ -44,6 +44,7 @@ class About:
     num_bytes: int | None = None  # coded size of the clip's packets, None if it was not counted
     caption: str = ""  # what somebody wrote about the clip or its source, empty if nobody did
     crop: Crop | None = None
+    num_frames: int | None = None  # of the source, in the clip; None if they were not counted
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,7 @@ class ClipFrames:
     times_s: np.ndarray  # float64 [T], rising, on the source's clock
     fps: float | None  # of the spec: the frames may be sparser where the source is
     about: About
+    vectors: Sequence[np.ndarray | None] | None = None  # `Frame.vectors` of each, if the spec's planes are "vectors"
     whole: "ClipFrames | None" = None  # before the crop; None where nothing was cut off
     made: dict[Hashable, Any] = field(default_factory=dict, repr=False, compare=False)
 
@@ -70,6 +72,7 @@ class ClipFrames:
             times_s=np.array([frame.time_s for frame in frames]),
             fps=spec.fps,
             about=about,
+            vectors=[frame.vectors for frame in frames] if spec.planes == "vectors" else None,
         )
 
     def cropped(self, crop: Crop) -> "ClipFrames":
