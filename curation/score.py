@@ -78,7 +78,7 @@ class Judges:
             made.load()
         self._reader: TextReader | None = None
         if settings.crop.subtitles:
-            self._reader = TextReader.of(settings.crop.text)
+            self._reader = TextReader(settings.crop.text)
             self._reader.load()
 
     def only(self, names: Iterable[str]) -> "Judges":
@@ -123,7 +123,7 @@ def missing_requirements(settings: ScoreSettings) -> list[str]:
     made = {**_scorers(settings), **_embedders(settings)}
     lacking = {name: judge.missing() for name, judge in made.items()}
     if settings.crop.subtitles:
-        lacking["crop.subtitles"] = TextReader.of(settings.crop.text).missing()
+        lacking["crop.subtitles"] = TextReader(settings.crop.text).missing()
     return [f"{name} lacks {what}" for name, what in lacking.items() if what]
 
 

@@ -8,7 +8,7 @@ import pytest
 from curation import video
 from curation.records import Crop, Span
 from curation.source import UnreadableVideo, fingerprint
-from curation.video import Frame, FrameSpec, read_frames, read_member, scan
+from curation.video import Frame, FrameSpec, Ticks, read_frames, read_member, scan
 from tests.footage import HARD_NAMES, Cuts, Encoding, broken_files, moving_texture, shots, uneven_times, write_video
 
 EVERY = FrameSpec(fps=None, short_side_px=96, planes="bgr")
@@ -228,13 +228,15 @@ def test_a_clip_gets_the_frames_of_ticks_whether_the_whole_file_is_read_or_only_
     path = hard("b-frames").path
     spec = FrameSpec(fps=7, short_side_px=32)
     everything = scan(str(path), [EVERY, spec])
-    times = [seen.frame.pts for seen in everything if seen.spec == spec]
+    seen_by = [(seen.spec, seen.frame.pts) for seen in everything]
+    every, times = ([pts for spec, pts in seen_by if spec == wanted] for wanted in (EVERY, spec))
     assert everything.facts is not None
-    base = everything.facts.time_base
+    base, on_tick = everything.facts.time_base, Ticks(7, everything.facts.time_base).hit
     for start, end in ((times[3], times[20]), (times[3] + 1, times[20] + 1), (times[5] - 1, times[9])):
         alone = scan(str(path), [spec], Span(start, end, base.numerator, base.denominator))
         ticked = [seen.frame.pts for seen in alone if not seen.stands_in]
-        assert ticked == [pts for pts in times if start <= pts < end]
+        first = min(pts for pts in every if pts >= start)
+        assert ticked == [pts for pts in times if start <= pts < end and (pts > first or on_tick(pts))]
 
 
 def test_the_first_frame_stands_in_for_a_span_without_a_tick(tmp_path: Path) -> None:
@@ -265,7 +267,7 @@ def test_motion_vectors_tell_how_the_picture_moves(tmp_path: Path) -> None:
     blocks = np.concatenate([frame.vectors for frame in frames if frame.vectors is not None])
     speed = np.average(blocks[:, 2:4], axis=0, weights=blocks[:, 4])
     assert speed == pytest.approx([4 * 24 / 180, 0], abs=0.05)
-    assert blocks[:, :2].min() >= 0 and blocks[:, :2].max() <= 1
+    assert blocks[:, :2].min() >= 0 and blocks[:, :2].max() < 1.1  # blocks may lie over the edge
 
 
 def test_frames_of_a_cropped_part_are_that_part(tmp_path: Path) -> None:
