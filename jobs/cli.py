@@ -15,6 +15,7 @@ from curation.records import UserError
 VERBS = {
     "split": "cut raw footage into clips (virtual: spans of their source)",
     "score": "score every clip, one decode for all scorers",
+    "gates": "judge clips by the gates and show what each rule costs",
     "route": "judge clips by the gates and send the review band to Label Studio",
     "collect": "pull, check and resolve people's answers",
     "pack": "write the chosen clips into WebDataset shards",
