@@ -17,7 +17,7 @@ VERBS = {
     "score": "score every clip, one decode for all scorers; or one scorer on one clip",
     "curate": "split and score in one decode",
     "group": "find near duplicates and concepts among the clips",
-    "gates": "show what each gate stops and why, and judge",
+    "gates": "judge clips by the gates and show what each rule costs",
     "tune": "a contact sheet of clips around one gate's threshold",
     "route": "judge clips by the gates and send the review band to Label Studio",
     "collect": "pull, check and resolve people's answers",

@@ -1,67 +1,207 @@
-"""Judging by the gates: scores -> gate_verdicts. Pure arithmetic, so it runs where the verb runs, without Ray."""
+"""`dailies gates`: judge every clip for every stage, and show what each rule of the recipe costs.
 
-from collections import Counter, defaultdict
-from typing import TYPE_CHECKING
+    clips, scores --> Catalogue --percentiles become numbers--> Rules --> gate_verdicts, rules/<digest>.json
+                                                                     +--> the funnel, printed or as JSON or CSV
 
-from curation.gates import judge_clip, rules_digest
-from curation.records import Decision, Score, UserError, Verdict
+Pure arithmetic over columns: reads no media and starts no Ray, so it runs where the verb runs; `route` and `pack` judge
+by the same function. Verdicts are of one rules digest; judging again adds only clips that are new under it. A recipe
+with percentiles gets new numbers, so a new digest and new verdicts for all, when the pool has changed.
+"""
+
+import argparse
+import csv
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curation.catalogue import Catalogue, read_catalogue
+from curation.gates import Rules, bounds_text, resolve
+from curation.judgement import RuleLosses, StageJudgement, judge_stages
+from curation.records import Decision, UserError, Verdict
 from curation.score import scorer_versions
+from curation.split import splitter_version
+from curation.tables import Workspace
 
 if TYPE_CHECKING:
-    from jobs.config import Context
+    from jobs.config import Context, Recipe
+
+RULES_FOLDER = "rules"
+COUNTS = ("clips_in", "lost_here", "lost", "lost_only_by_this", "narrow", "unknown")
+HEADINGS = ("in", "lost here", "lost by it", "by it alone", "narrow", "unknown")
 
 
-def current_scores(context: "Context") -> dict[str, dict[str, Score]]:
-    """Clip id -> scorer -> the score of the recipe's current scorer version."""
-    versions = scorer_versions(context.recipe.score)
-    by_clip: dict[str, dict[str, Score]] = defaultdict(dict)
-    for score in context.workspace.table("scores").records():
-        if versions.get(score.scorer) == score.version:
-            by_clip[score.clip_id][score.scorer] = score
-    return by_clip
+@dataclass(frozen=True)
+class Judged:
+    """All clips of a catalogue under one set of rules."""
+
+    rules: Rules
+    catalogue: Catalogue
+    stages: tuple[StageJudgement, ...]
+
+    def verdicts(self) -> pa.Table:
+        """A row per stage and clip, texts as dictionaries."""
+        digest = self.rules.digest
+        tables = [stage.verdicts(self.catalogue.clip_ids, digest) for stage in self.stages]
+        return pa.concat_tables(tables).unify_dictionaries() if tables else pa.table({})
+
+    def records(self) -> list[Verdict]:
+        """The same as records, for the few thousand clips that a job handles one by one."""
+        return [Verdict(**{**row, "decision": Decision(row["decision"])}) for row in self.verdicts().to_pylist()]
+
+    def losses(self) -> list[tuple[StageJudgement, list[RuleLosses]]]:
+        """What every rule of every stage did; the bounds of a percentile say both the number and the percentile."""
+        found = []
+        for stage in self.stages:
+            asked = self.rules.asked.stages[stage.stage].rules
+            rows = zip(asked, stage.losses(), strict=True)
+            found.append((stage, [_with_percentile(row, bounds_text(rule)) for rule, row in rows]))
+        return found
 
 
-def current_values(context: "Context") -> dict[str, dict[str, float]]:
-    """Clip id -> scorer -> value, for the scores that have one."""
-    return {
-        clip_id: {scorer: score.value for scorer, score in scores.items() if score.value is not None}
-        for clip_id, scores in current_scores(context).items()
-    }
+def current_catalogue(workspace: Workspace, recipe: "Recipe") -> Catalogue:
+    """The clips of the recipe's splitter with the scores of its scorers, in their current versions."""
+    return read_catalogue(workspace, splitter_version(recipe.split), scorer_versions(recipe.score))
 
 
-def current_rules(context: "Context") -> str:
-    """Digest of the recipe's gates and the scorer versions they judge.
+def current_rules(recipe: "Recipe", catalogue: Catalogue) -> Rules:
+    """The recipe's gates with this catalogue's numbers in place of percentiles.
 
     Raises:
-        UserError: a gate names a scorer that the recipe does not run.
+        UserError: a gate names a scorer that the recipe does not run, or resolves to nonsense.
     """
-    versions, gates = scorer_versions(context.recipe.score), context.recipe.gates
-    unknown = sorted(gates.scorers() - versions.keys())
+    versions = scorer_versions(recipe.score)
+    unknown = sorted(recipe.gates.scorers() - versions.keys())
     if unknown:
         raise UserError(f"gates ask for {', '.join(unknown)}, but score.scorers has only {', '.join(sorted(versions))}")
-    return rules_digest(gates, versions)
+    return resolve(recipe.gates, versions, catalogue)
 
 
-def judge(context: "Context") -> list[Verdict]:
-    """Verdicts of every current clip under the current rules; new ones are appended to `gate_verdicts`."""
-    from jobs.score import current_clips
+def current_values(context: "Context", clip_ids: Sequence[str] | None = None) -> dict[str, dict[str, float]]:
+    """Clip id -> scorer -> value, for the current scores that have one; of these clips, or of all."""
+    catalogue = current_catalogue(context.workspace, context.recipe)
+    places = np.arange(len(catalogue)) if clip_ids is None else catalogue.places(clip_ids)
+    found: dict[str, dict[str, float]] = {
+        clip_id: {} for clip_id in catalogue.clip_ids.take(pa.array(places)).to_pylist()
+    }
+    for scorer in scorer_versions(context.recipe.score):
+        values = catalogue.columns[scorer].values[places].tolist()
+        for of_clip, value in zip(found.values(), values, strict=True):
+            if value == value:  # not NaN
+                of_clip[scorer] = value
+    return found
 
-    digest, scores = current_rules(context), current_scores(context)
-    table = context.workspace.table("gate_verdicts")
-    verdicts = [
-        verdict
-        for clip in current_clips(context)
-        for verdict in judge_clip(context.recipe.gates, digest, clip, scores.get(clip.clip_id, {}))
+
+def judge(context: "Context", dry_run: bool = False) -> Judged:
+    """Every current clip under the current rules; verdicts that are new go to `gate_verdicts`, unless it is a dry run.
+
+    Raises:
+        UserError: see `current_rules`.
+    """
+    catalogue = current_catalogue(context.workspace, context.recipe)
+    judged = judge_catalogue(catalogue, current_rules(context.recipe, catalogue))
+    if not dry_run:
+        write_verdicts(context.workspace, judged)
+    return judged
+
+
+def judge_catalogue(catalogue: Catalogue, rules: Rules) -> Judged:
+    return Judged(rules, catalogue, tuple(judge_stages(rules, catalogue)))
+
+
+def write_verdicts(workspace: Workspace, judged: Judged) -> None:
+    """Save the rules under their digest, then append the verdicts of clips that have none under them."""
+    digest, table = judged.rules.digest, workspace.table("gate_verdicts")
+    if not workspace.exists(RULES_FOLDER, f"{digest}.json"):
+        workspace.write_bytes(judged.rules.model_dump_json(indent=1).encode(), RULES_FOLDER, f"{digest}.json")
+    texts = ("stage", "rules_digest")
+    known = [
+        part.filter(pc.field("rules_digest") == digest).select(["clip_id", "stage"])
+        for part in table.parts(["clip_id", *texts], encoded=texts)
     ]
-    known = {(clip_id, stage) for clip_id, stage, rules in table.distinct() if rules == digest}
-    new = [verdict for verdict in verdicts if (verdict.clip_id, verdict.stage) not in known]
-    table.append(f"{digest}-{len(known)}", new)
-    return verdicts
+    for stage in judged.stages:
+        rows = [part.filter(pc.field("stage") == stage.stage).column("clip_id") for part in known]
+        judged_ids = pa.chunked_array([chunk for row in rows for chunk in row.chunks], pa.string())
+        new = np.ones(len(judged.catalogue), bool)
+        new[judged.catalogue.places(judged_ids)] = False
+        chosen = None if new.all() else np.flatnonzero(new)
+        stem = f"{digest}-{len(judged_ids)}-{stage.stage}"
+        if new.any():
+            table.append_rows(stem, stage.verdicts(judged.catalogue.clip_ids, digest, chosen))
 
 
-def print_decisions(verdicts: list[Verdict]) -> None:
+def print_decisions(judged: Judged) -> None:
     """One line per stage: how many clips are kept, reviewed and rejected."""
-    counts = Counter((verdict.stage, verdict.decision) for verdict in verdicts)
-    for stage in dict.fromkeys(verdict.stage for verdict in verdicts):
-        parts = ", ".join(f"{counts[stage, decision]} {decision.value}" for decision in Decision)
-        print(f"gates {stage}: {parts}", flush=True)
+    for stage in judged.stages:
+        print(f"gates {stage.stage}: {_counted(stage)}", flush=True)
+
+
+def print_funnel(judged: Judged) -> None:
+    """A table per stage: what each rule did, in the order of the rules."""
+    for stage, losses in judged.losses():
+        people = ", people choose among what passes" if stage.gates.people else ""
+        print(f"\nstage {stage.stage}: {len(judged.catalogue)} clips{people}")
+        names = [f"{row.scorer}: {row.bounds}" for row in losses]
+        width = max([4, *map(len, names)])
+        print(f"  {'rule':{width}}" + "".join(f"{heading:>13}" for heading in HEADINGS))
+        for name, row in zip(names, losses, strict=True):
+            print(f"  {name:{width}}" + "".join(f"{getattr(row, count):>13}" for count in COUNTS))
+        print(f"  {_counted(stage)}")
+    print(
+        "\nin, lost here: after the rules above it. lost by it: rejected clips that name the rule, whatever the others "
+        "say.\nby it alone: clips that would not be rejected without it. narrow, unknown: doubtful at this rule, over "
+        f"all clips.\nrules {judged.rules.digest}",
+        flush=True,
+    )
+
+
+def funnel_tree(judged: Judged) -> dict[str, Any]:
+    """The funnel for other programs, as JSON holds it."""
+    stages = []
+    for stage, losses in judged.losses():
+        counts = {str(decision): count for decision, count in stage.counts().items()}
+        stages.append({"stage": stage.stage, "people": stage.gates.people, **counts, "rules": [*map(asdict, losses)]})
+    rules = judged.rules.resolved.model_dump(exclude_defaults=True)
+    return {"rules_digest": judged.rules.digest, "clips": len(judged.catalogue), "stages": stages, "resolved": rules}
+
+
+def funnel_csv(judged: Judged) -> str:
+    """The funnel for a spreadsheet: one line per stage and rule."""
+    sink = io.StringIO()
+    writer = csv.writer(sink, lineterminator="\n")
+    writer.writerow(("stage", "scorer", "bounds", *COUNTS))
+    for stage, losses in judged.losses():
+        writer.writerows((stage.stage, *asdict(row).values()) for row in losses)
+    return sink.getvalue()
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--dry-run", action="store_true", help="show the funnel, write no verdict")
+    parser.add_argument("--json", metavar="FILE", help="write the funnel for programs")
+    parser.add_argument("--csv", metavar="FILE", help="write the funnel for a spreadsheet")
+
+
+def run(context: "Context") -> int:
+    judged = judge(context, context.args.dry_run)
+    print_funnel(judged)
+    if context.args.json:
+        Path(context.args.json).write_text(json.dumps(funnel_tree(judged), indent=1) + "\n")
+    if context.args.csv:
+        Path(context.args.csv).write_text(funnel_csv(judged))
+    if context.args.dry_run:
+        print("dry run: no verdict was written", flush=True)
+    return 0
+
+
+def _counted(stage: StageJudgement) -> str:
+    return ", ".join(f"{count} {decision.value}" for decision, count in stage.counts().items())
+
+
+def _with_percentile(row: RuleLosses, asked: str) -> RuleLosses:
+    return row if asked == row.bounds else RuleLosses(**{**asdict(row), "bounds": f"{row.bounds} ({asked})"})

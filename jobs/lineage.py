@@ -1,6 +1,6 @@
 """Everything the workspace knows of one clip: why it is in the training set, or not, and who said so.
 
-    clip_id --> clips, videos, scores, gate_verdicts (+ the rules' thresholds, from the saved recipe with their digest),
+    clip_id --> clips, videos, scores, gate_verdicts (+ the rules' thresholds, saved under their digest),
                 tasks, annotations, human_verdicts, captions, shard_members, shards, train_reads, failures
 
 Read only. `trace` prints it, `report` shows it.
@@ -8,7 +8,7 @@ Read only. `trace` prints it, `report` shows it.
 
 import difflib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -16,9 +16,20 @@ import pyarrow.compute as pc
 from pyarrow import fs as pafs
 from pydantic import ValidationError
 
-from curation.gates import GateRule, GateSettings, findings, rules_digest
-from curation.records import Annotation, Caption, Clip, Failure, Score, Shard, ShardMember, UserError, Verdict, Video
-from curation.score import scorer_versions
+from curation.gates import Rules, bounds_text, findings
+from curation.records import (
+    Annotation,
+    Caption,
+    Clip,
+    Crop,
+    Failure,
+    Score,
+    Shard,
+    ShardMember,
+    UserError,
+    Verdict,
+    Video,
+)
 from curation.tables import HumanVerdict, PushedTask, TrainRead, Workspace
 
 MAX_NAMED = 5
@@ -124,64 +135,40 @@ def find_clip_id(workspace: Workspace, given: str) -> str:
     raise UserError(f"no clip {given!r} among the {total} of {workspace.uri}; {like}: {', '.join(near)}")
 
 
-@dataclass(frozen=True)
-class KnownRules:
-    """The gates behind a rules digest, and the scorer versions that they judged."""
-
-    gates: GateSettings
-    versions: Mapping[str, str]
-
-
-def known_rules(workspace: Workspace) -> dict[str, KnownRules]:
-    """Rules digest -> rules, of every recipe that was run on this workspace.
-
-    A recipe of an older Dailies that no longer validates, or whose weights are gone, is left out: its verdicts keep
-    their reasons, only the thresholds cannot be shown.
-    """
-    from jobs.config import Recipe
-
-    known = {}
-    for name in sorted(workspace.file_names("recipes")):
-        if not name.endswith(".json"):
-            continue
-        try:
-            recipe = Recipe.model_validate_json(workspace.read_bytes("recipes", name))
-            versions = scorer_versions(recipe.score)
-        except (ValidationError, UserError, OSError):
-            continue
-        known[rules_digest(recipe.gates, versions)] = KnownRules(recipe.gates, versions)
-    return known
-
-
-def bounds_text(rule: GateRule) -> str:
-    """A rule's thresholds in words: "at least 30, a person decides from 20"."""
-    parts = []
-    if rule.min is not None:
-        band = f", a person decides from {rule.review_min:g}" if rule.review_min is not None else ""
-        parts.append(f"at least {rule.min:g}{band}")
-    if rule.max is not None:
-        band = f", a person decides up to {rule.review_max:g}" if rule.review_max is not None else ""
-        parts.append(f"at most {rule.max:g}{band}")
-    return "; ".join(parts)
-
-
 def _gates(workspace: Workspace, clip: Clip, scores: Iterable[Score]) -> tuple[JudgedStage, ...]:
     verdicts = _rows(workspace, "gate_verdicts", clip.clip_id)
-    known = known_rules(workspace) if verdicts else {}
+    crops = _rows(workspace, "crops", clip.clip_id)
+    known = {digest: _saved_rules(workspace, digest) for digest in sorted({row.rules_digest for row in verdicts})}
     judged = []
     for verdict in verdicts:
-        rules = known.get(verdict.rules_digest)
-        judged.append(JudgedStage(verdict, _findings(rules, verdict.stage, clip, scores) if rules else ()))
-    order = [stage for rules in known.values() for stage in rules.gates.stages]
+        rules = known[verdict.rules_digest]
+        found = _findings(rules, verdict.stage, clip, scores, crops[0] if crops else None) if rules else ()
+        judged.append(JudgedStage(verdict, found))
+    order = [stage for rules in known.values() if rules for stage in rules.resolved.stages]
     return tuple(sorted(judged, key=lambda each: order.index(each.verdict.stage) if each.rules else len(order)))
 
 
-def _findings(rules: KnownRules, stage: str, clip: Clip, scores: Iterable[Score]) -> tuple[RuleFinding, ...]:
+def _saved_rules(workspace: Workspace, digest: str) -> Rules | None:
+    """The rules behind a digest; None if they were lost or are of an older Dailies that no longer validates.
+
+    Verdicts keep their reasons all the same, only the thresholds cannot be shown.
+    """
+    if not workspace.exists("rules", f"{digest}.json"):
+        return None
+    try:
+        return Rules.model_validate_json(workspace.read_bytes("rules", f"{digest}.json"))
+    except ValidationError:
+        return None
+
+
+def _findings(
+    rules: Rules, stage: str, clip: Clip, scores: Iterable[Score], crop: Crop | None
+) -> tuple[RuleFinding, ...]:
     judged = {score.scorer: score for score in scores if rules.versions.get(score.scorer) == score.version}
-    gates = rules.gates.stages[stage]
+    gates = rules.resolved.stages[stage]
     return tuple(
         RuleFinding(found.scorer, bounds_text(rule), found.outcome.value, found.text)
-        for rule, found in zip(gates.rules, findings(gates, clip, judged), strict=True)
+        for rule, found in zip(gates.rules, findings(gates, clip, judged, crop), strict=True)
     )
 
 

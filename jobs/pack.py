@@ -133,7 +133,7 @@ def choose(context: "Context") -> tuple[list[Member], Counter[tuple[str, str]]]:
     captions = best_captions(context.workspace)
     values = current_values(context)
     members, left_out = [], Counter[tuple[str, str]]()
-    for verdict in judge(context):
+    for verdict in judge(context).records():
         if verdict.stage not in context.recipe.pack.stages:
             continue
         kept_by, why_not = _kept_by(verdict.decision, people.get(verdict.clip_id))

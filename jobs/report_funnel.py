@@ -11,12 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from curation.gates import FACTS, Finding, GateRule, Outcome, StageGates, apply_rule, facts_of
+from curation.gates import Finding, GateRule, StageGates, bounds_text, decide, findings
 from curation.records import Decision, Failure, UserError, Video, content_id
 from curation.score import scorer_versions
 from curation.split import splitter_version
 from jobs.footage import list_footage
-from jobs.lineage import bounds_text
 from jobs.report_snapshot import Snapshot
 
 if TYPE_CHECKING:
@@ -163,15 +162,8 @@ def file_counts(snapshot: Snapshot) -> list[FileCount]:
 
 def rule_findings(snapshot: Snapshot, gates: StageGates, clip_id: str) -> list[tuple[GateRule, Finding]]:
     """What every rule of a stage says of a clip's scores as they are now."""
-    facts, scores = facts_of(snapshot.clips[clip_id]), snapshot.scores_of(clip_id)
-    found = []
-    for rule in gates.rules:
-        if rule.scorer in FACTS:
-            found.append((rule, apply_rule(rule, facts[rule.scorer])))
-        else:
-            score = scores.get(rule.scorer)
-            found.append((rule, apply_rule(rule, score.value if score else None, score.error if score else None)))
-    return found
+    found = findings(gates, snapshot.clips[clip_id], snapshot.scores_of(clip_id), snapshot.crops.get(clip_id))
+    return list(zip(gates.rules, found, strict=True))
 
 
 def _equation(job: str, unit: str, done: set[str], failed: Mapping[str, str], listed: set[str] | None) -> Equation:
@@ -227,13 +219,10 @@ def _gate_counts(snapshot: Snapshot, gates: StageGates, verdicts: Mapping[str, o
     counts: dict[GateRule, Counter[str]] = {rule: Counter() for rule in gates.rules}
     for clip_id in verdicts:
         found = rule_findings(snapshot, gates, clip_id)
-        failed = [rule for rule, finding in found if finding.outcome == Outcome.FAIL]
-        unsure = [rule for rule, finding in found if finding.outcome in (Outcome.NARROW, Outcome.UNKNOWN)]
-        for rule in failed:
-            counts[rule]["rejected"] += 1
-            counts[rule]["rejected_only"] += len(failed) == 1
-        for rule in unsure if not failed else ():
-            counts[rule]["review"] += 1
-            counts[rule]["review_only"] += len(unsure) == 1
+        decision, causes = decide(gates, [finding for _, finding in found])
+        name = "rejected" if decision is Decision.REJECT else "review"
+        for (rule, _), led in zip(found, causes, strict=True):
+            counts[rule][name] += led
+            counts[rule][f"{name}_only"] += led and sum(causes) == 1
     names = ("rejected", "rejected_only", "review", "review_only")
     return [GateCount(rule.scorer, bounds_text(rule), *(counts[rule][name] for name in names)) for rule in gates.rules]

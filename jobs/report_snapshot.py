@@ -11,12 +11,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from curation.gates import GateSettings, rules_digest
-from curation.records import Annotation, Caption, Clip, Failure, Score, Shard, ShardMember, Source, Verdict, Video
+from curation.gates import GateSettings
+from curation.records import Annotation, Caption, Clip, Crop, Failure, Score, Shard, ShardMember, Source, Verdict, Video
 from curation.score import scorer_versions
 from curation.shards import current_shards
 from curation.split import splitter_version
 from curation.tables import HumanVerdict, PushedTask, Sample, TrainRead, Workspace
+from jobs.gates import current_catalogue, current_rules
 from jobs.pack import best_captions
 
 if TYPE_CHECKING:
@@ -29,10 +30,11 @@ Row = TypeVar("Row")
 class Snapshot:
     """Rows by what they are looked up by; `notes` are what the reader must know about them."""
 
-    gates: GateSettings
+    gates: GateSettings  # with numbers in place of percentiles
     sources: list[Source]
     videos: dict[str, Video]
     clips: dict[str, Clip]
+    crops: dict[str, Crop]
     scores: dict[str, dict[str, Score]]  # scorer -> clip id -> score
     verdicts: dict[str, dict[str, Verdict]]  # stage -> clip id -> verdict
     tasks: dict[str, PushedTask]
@@ -62,17 +64,18 @@ def take_snapshot(workspace: Workspace, recipe: "Recipe") -> Snapshot:
     sources = _of_version(_records(workspace, "sources"), lambda row: row.splitter, splitter, "sources", [])
     by_id = {clip.clip_id: clip for clip in clips}
     versions = scorer_versions(recipe.score)
-    digest = rules_digest(recipe.gates, versions)
+    rules = current_rules(recipe, current_catalogue(workspace, recipe))
     verdicts = _of_version(
-        _records(workspace, "gate_verdicts"), lambda row: row.rules_digest, digest, "gate verdicts", notes
+        _records(workspace, "gate_verdicts"), lambda row: row.rules_digest, rules.digest, "gate verdicts", notes
     )
     stages = {**dict.fromkeys(recipe.gates.stages), **dict.fromkeys(recipe.pack.stages)}
     shards = {stage: current_shards(workspace, stage) for stage in stages}
     return Snapshot(
-        gates=recipe.gates,
+        gates=rules.resolved,
         sources=sources,
         videos={video.video_id: video for video in _records(workspace, "videos")},
         clips=by_id,
+        crops={crop.clip_id: crop for crop in reversed(_records(workspace, "crops"))},
         scores=_scores(_records(workspace, "scores"), versions, by_id, notes),
         verdicts=_by_stage((row for row in verdicts if row.clip_id in by_id), stages),
         tasks={row.clip_id: row for row in _records(workspace, "tasks")},

@@ -9,12 +9,16 @@ review clips = pushed + already there + failed, checked against the server, and 
 """
 
 import argparse
+from collections.abc import Mapping
 from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from annotation.captions import BY_FACTS, draft_caption
 from annotation.connection import MEDIA, Connection, connect
 from annotation.project import SCREEN
-from annotation.routing import Routed, select
+from annotation.routing import select
 from annotation.tasks import proxy_path, to_task
 from curation.records import Caption, Clip, Decision, content_id
 from curation.tables import PushedTask
@@ -49,10 +53,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(context: Context) -> int:
-    verdicts = judge(context)
-    print_decisions(verdicts)
-    _drafts(context, _clips(context, sorted({each.clip_id for each in verdicts if each.decision is Decision.KEEP})))
-    routed = select(verdicts, context.recipe.annotation.seed)
+    judged = judge(context)
+    print_decisions(judged)
+    verdicts = judged.verdicts()
+    kept = verdicts.filter(pc.field("decision") == Decision.KEEP.value).column("clip_id").to_pylist()
+    _drafts(context, _clips(context, sorted(set(kept))))
+    plan = select(verdicts, context.recipe.annotation.seed)
+    routed = dict(zip(*(plan.column(name).to_pylist() for name in ("clip_id", "reason")), strict=True))
     if not routed:
         print(RouteTally(0, 0, 0, 0, 0))
         return 0
@@ -74,40 +81,43 @@ def open_connection(context: Context) -> Connection:
         )
 
 
-def push(context: Context, connection: Connection, routed: list[Routed]) -> RouteTally:
-    """Bring the routed clips onto the server: proxy, draft, task, row.
+def push(context: Context, connection: Connection, routed: Mapping[str, str]) -> RouteTally:
+    """Bring the routed clips (clip id -> why) onto the server: proxy, draft, task, row.
 
     A run that died between pushing and writing rows is made good here: what lies on the server without a row gets one.
     """
     workspace, client, project = context.workspace, connection.client, connection.project
-    there = client.present(project, [item.clip_id for item in routed])
+    there = client.present(project, list(routed))
     rows = {clip_id for clip_id, title in workspace.table("tasks").distinct() if title == project.title}
-    missing = _clips(context, [item.clip_id for item in routed if item.clip_id not in there])
+    missing = _clips(context, [clip_id for clip_id in routed if clip_id not in there])
     if missing:
         write_proxies(context, missing)
     ready = [clip for clip in missing if workspace.exists(MEDIA, *proxy_path(clip.clip_id).split("/"))]
-    rowless = _clips(context, [item.clip_id for item in routed if item.clip_id in there - rows])
+    rowless = _clips(context, [clip_id for clip_id in routed if clip_id in there - rows])
     drafts = _drafts(context, [*ready, *rowless])
     with Progress("push", total=len(ready), unit="tasks") as progress:
         tasks = [to_task(SCREEN, clip, drafts[clip.clip_id]) for clip in ready]
         pushed, raced = client.push(project, tasks, progress.advance)
     client.show_drafts(project, BY_FACTS)
-    on_server = client.present(project, [item.clip_id for item in routed])
-    due = [item for item in routed if item.clip_id in on_server - rows]
-    new = [PushedTask(item.clip_id, project.title, drafts[item.clip_id].version, item.reason) for item in due]
+    on_server = client.present(project, list(routed))
+    due = [(clip_id, why) for clip_id, why in routed.items() if clip_id in on_server - rows]
+    new = [PushedTask(clip_id, project.title, drafts[clip_id].version, why) for clip_id, why in due]
     workspace.table("tasks").append(f"tasks-{content_id(project.title, *(task.clip_id for task in new))}", new)
     return RouteTally(len(routed), len(pushed), len(there | raced), len(missing) - len(ready), len(on_server))
 
 
 def _clips(context: Context, clip_ids: list[str]) -> list[Clip]:
     """The clips of these ids, in their order."""
-    by_id = {clip.clip_id: clip for clip in context.workspace.table("clips").records()}
+    table = context.workspace.table("clips")
+    rows = table.read().filter(pc.field("clip_id").isin(pa.array(clip_ids, pa.string()))).to_pylist()
+    by_id = {row["clip_id"]: Clip(**row) for row in rows}
     return [by_id[clip_id] for clip_id in clip_ids]
 
 
 def _drafts(context: Context, clips: list[Clip]) -> dict[str, Caption]:
     """Drafts by clip id; those that have no row yet get one, before anything is pushed."""
-    workspace, settings, scores = context.workspace, context.recipe.annotation.drafts, current_values(context)
+    workspace, settings = context.workspace, context.recipe.annotation.drafts
+    scores = current_values(context, [clip.clip_id for clip in clips])
     titles = {video.video_id: video.title for video in workspace.table("videos").records()}
     drafts = [draft_caption(clip, titles[clip.video_id], scores.get(clip.clip_id, {}), settings) for clip in clips]
     table = workspace.table("captions")

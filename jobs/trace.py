@@ -86,7 +86,7 @@ def _show_stage(console: Console, stage: JudgedStage) -> None:
         outcome = (f"  {rule.outcome:8}", COLOURS.get(rule.outcome, "red"))
         console.print(Text.assemble(outcome, f"{rule.text}", (f"  wanted {rule.scorer} {rule.bounds}", "dim")))
     if not stage.rules:
-        console.print("  no rules, or no saved recipe has these rules any more", style="dim")
+        console.print("  no rules, or their file is gone from the workspace", style="dim")
 
 
 def _show_people(console: Console, found: Lineage) -> None:

@@ -9,6 +9,7 @@ from typing import ClassVar
 import numpy as np
 from pydantic import BaseModel, Field
 
+from curation.drawing import captioned, marked, sheet, spread
 from curation.scorer import ClipFrames, Direction
 from curation.video import FrameSpec
 
@@ -38,3 +39,10 @@ class ExposureScorer:
 
     def __call__(self, clip: ClipFrames) -> float:
         return float(np.mean((clip.luma >= DARKEST) & (clip.luma <= BRIGHTEST)))
+
+    def draw(self, clip: ClipFrames) -> np.ndarray:
+        pictures = []
+        for index in spread(len(clip.luma), 8):
+            lost = (clip.luma[index] < DARKEST) | (clip.luma[index] > BRIGHTEST)
+            pictures.append(captioned(marked(clip.luma[index], lost), f"{1 - float(lost.mean()):.3f} exposed"))
+        return sheet(pictures)

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from pydantic import BaseModel, Field
 
+from curation.drawing import captioned, heat, sheet, spread
 from curation.scorer import ClipFrames, Direction
 from curation.video import FrameSpec
 
@@ -39,3 +40,11 @@ class SharpnessScorer:
 
     def __call__(self, clip: ClipFrames) -> float:
         return float(np.median([cv2.Laplacian(luma, cv2.CV_16S, ksize=1).var() for luma in clip.luma]))
+
+    def draw(self, clip: ClipFrames) -> np.ndarray:
+        pictures = []
+        for index in spread(len(clip.luma), 4):
+            detail = np.abs(cv2.Laplacian(clip.luma[index], cv2.CV_16S, ksize=1))
+            value = cv2.Laplacian(clip.luma[index], cv2.CV_16S, ksize=1).var()
+            pictures += [captioned(clip.luma[index], f"{value:.0f}"), captioned(heat(detail, 64), "Laplacian")]
+        return sheet(pictures)

@@ -9,20 +9,22 @@ import numpy as np
 from curation.scorer import About, Answer, ClipFrames, Scorer
 from curation.video import FrameSpec, scan
 
+CAPTION = "a texture that drifts"
 STILL_BLOCK = np.array([[0.5, 0.5, 0, 0, 1]], np.float32)  # one block as large as the picture
 
 
 def clip_of(
     pictures: Sequence[np.ndarray], spec: FrameSpec, step_s: float = 0.1, about: About | None = None
 ) -> ClipFrames:
-    """RGB pictures `step_s` apart, as that spec's frames; motion vectors, if asked for, are those of a still picture."""
+    """RGB pictures `step_s` apart, as that spec's frames; motion vectors, if asked for, of a still picture."""
     bgr = np.stack([picture[..., ::-1] for picture in pictures])
     return ClipFrames(
         luma=np.stack([cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in pictures]),
         bgr=np.ascontiguousarray(bgr) if spec.planes == "bgr" else None,
         times_s=np.arange(len(pictures)) * step_s,
         fps=spec.fps,
-        about=about or About(bgr.shape[2], bgr.shape[1], 1 / step_s, num_bytes=5000, num_frames=len(pictures)),
+        about=about
+        or About(bgr.shape[2], bgr.shape[1], 1 / step_s, num_bytes=5000, caption=CAPTION, num_frames=len(pictures)),
         vectors=[STILL_BLOCK] * len(pictures) if spec.planes == "vectors" else None,
     )
 
@@ -40,5 +42,7 @@ def frames_of_file(path: Path, spec: FrameSpec) -> ClipFrames:
     assert frames.facts is not None
     width, height = frames.facts.geometry.size
     num_bytes = path.stat().st_size
-    about = About(width, height, frames.facts.frame_rate, num_bytes=num_bytes, num_frames=frames.num_frames)
+    about = About(
+        width, height, frames.facts.frame_rate, num_bytes=num_bytes, caption=CAPTION, num_frames=frames.num_frames
+    )
     return ClipFrames.of(seen, spec, about)

@@ -7,25 +7,25 @@ import pytest
 
 from curation import scorers
 from curation.named_modules import names_in
-from curation.records import UserError
-from curation.scorer import About, ClipFrames, Scorer, make_scorer, scorer_class
+from curation.records import Crop, UserError
+from curation.scorer import About, Answer, ClipFrames, Scorer, make_scorer, scorer_class
 from curation.video import Frame, FrameSpec
 from tests.curation.clip_frames import clip_of, score_file
-from tests.curation.tiny_clip import save_head, save_tiny_clip
+from tests.curation.tiny_clip import tiny_options
 from tests.footage import moving_texture, texture
 
 NAMES = names_in(scorers)
 
 
 def ready(name: str, folder: Path) -> Scorer:
-    given = {}
-    if name == "aesthetic":
-        config, weights = save_tiny_clip(folder)
-        given = {"model": str(config), "pretrained": str(weights), "head": str(save_head(folder / "head.pth"))}
-    scorer = make_scorer(name, given)
+    scorer = make_scorer(name, tiny_options(name, folder))
     assert scorer.missing() is None
     scorer.load()
     return scorer
+
+
+def number(answer: float | Answer) -> float:
+    return answer.value if isinstance(answer, Answer) else answer
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -40,7 +40,7 @@ def test_a_scorer_says_what_its_number_means(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_the_same_frames_give_the_same_finite_number(tmp_path: Path, name: str) -> None:
     path = moving_texture(tmp_path / "clip.mp4", seconds=1.5)
-    values = [score_file(ready(name, tmp_path), path) for _ in range(2)]
+    values = [number(score_file(ready(name, tmp_path), path)) for _ in range(2)]
     assert values[0] == values[1] and np.isfinite(values[0]) and isinstance(values[0], float)
 
 
@@ -59,19 +59,37 @@ def test_a_scorer_leaves_the_shared_frames_alone(tmp_path: Path, name: str) -> N
 def test_blank_frames_have_an_answer(tmp_path: Path, name: str, level: int) -> None:
     scorer = ready(name, tmp_path)
     blank = [np.full((90, 160, 3), level, np.uint8)] * 3
-    assert np.isfinite(scorer(clip_of(blank, scorer.frames)))
+    assert np.isfinite(number(scorer(clip_of(blank, scorer.frames))))
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "motion"])
 def test_one_frame_is_enough_for_all_but_motion(tmp_path: Path, name: str) -> None:
     scorer = ready(name, tmp_path)
-    assert np.isfinite(scorer(clip_of([texture(0, (64, 48))], scorer.frames)))
+    assert np.isfinite(number(scorer(clip_of([texture(0, (64, 48))], scorer.frames))))
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_setting_that_changes_the_number_changes_the_version(tmp_path: Path, name: str) -> None:
-    given = ready(name, tmp_path).settings.model_dump() if name == "aesthetic" else {}  # type: ignore[attr-defined]
+    if "fps" not in scorer_class(name).settings_class.model_fields:
+        pytest.skip(f"{name} takes no frame rate")
+    given = tiny_options(name, tmp_path)
     assert make_scorer(name, {**given, "fps": 3}).version != make_scorer(name, {**given, "fps": 4}).version
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_a_scorer_saw_is_a_picture(tmp_path: Path, name: str) -> None:
+    scorer = ready(name, tmp_path)
+    seen = scorer.draw(clip_of([texture(seed, (160, 90)) for seed in range(3)], scorer.frames))
+    assert seen.dtype == np.uint8 and seen.ndim == 3 and seen.shape[2] == 3 and max(seen.shape[:2]) <= 2000
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_cropped_clip_is_scored_and_drawn(tmp_path: Path, name: str) -> None:
+    scorer = ready(name, tmp_path)
+    whole = clip_of([texture(seed, (160, 90)) for seed in range(3)], scorer.frames)
+    clip = whole.cropped(Crop("clip", "1", 20, 10, 120, 62, "letterbox"))
+    assert np.isfinite(number(scorer(clip)))
+    assert scorer.draw(clip).size
 
 
 def test_frames_are_stacked_with_their_times() -> None:

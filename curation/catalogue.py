@@ -1,0 +1,236 @@
+"""What is known of all clips, as columns: one array per scorer and per fact, one place per clip, no object per clip.
+
+    clips, crops --> facts --------------------------+
+                                                      +--> Catalogue: clip_ids [N], a Column of N values per name
+    scores, part by part, of the current versions ---+
+
+The long `scores` table (a row per clip and scorer) becomes columns without ever lying in memory whole: parts are read
+one after the other with their texts as dictionaries, so only each part's distinct clip ids are looked up. Where a key
+repeats, its first row in part order counts, as in `Table.read`. A million clips with 12 scores take 9 bytes a score.
+
+Legend: N clips, in the order of their ids.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curation.records import Clip, Crop, Score
+from curation.tables import Workspace
+
+FACTS = ("duration_s", "short_side_px", "frame_rate", "num_frames", "aspect", "picture_share")
+CLIP_COLUMNS = (
+    "clip_id", "start_pts", "end_pts", "time_base_num", "time_base_den", "num_frames", "width", "height", "frame_rate",
+)  # fmt: skip
+MIN_LOOKUP = 250_000  # distinct clip ids looked up at once; each look-up hashes all N ids, so there are at most ~5
+
+
+class State(IntEnum):
+    """What became of a score."""
+
+    MISSING = 0
+    SCORED = 1
+    FAILED = 2
+
+
+@dataclass(frozen=True)
+class Column:
+    """One scorer's answers, or one fact, over all clips."""
+
+    values: np.ndarray  # float64 [N], NaN where there is no value
+    states: np.ndarray  # uint8 [N], a State
+    labels: np.ndarray | None = None  # int16 [N], index into `classes`, -1 for none; None: the scorer names no classes
+    classes: tuple[str, ...] = ()
+
+    @classmethod
+    def of_values(cls, values: np.ndarray) -> "Column":
+        return cls(values, np.full(len(values), State.SCORED, np.uint8))
+
+    @classmethod
+    def of_score(cls, score: Score | None) -> "Column":
+        """One clip's answer as a column of length 1."""
+        value = np.nan if score is None or score.value is None else score.value
+        state = State.MISSING if score is None else State.FAILED if score.value is None else State.SCORED
+        labels, classes = (np.zeros(1, np.int16), (score.label,)) if score and score.label else (None, ())
+        return cls(np.array([value]), np.array([state], np.uint8), labels, classes)
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """All current clips and what is known of them."""
+
+    clip_ids: pa.Array  # string [N], rising
+    columns: Mapping[str, Column]  # scorer or fact -> its column
+
+    def __len__(self) -> int:
+        return len(self.clip_ids)
+
+    def places(self, clip_ids: Sequence[str] | pa.Array | pa.ChunkedArray) -> np.ndarray:
+        """Where these clips are, int64 in their order; those that are not in the catalogue are left out."""
+        given = clip_ids if isinstance(clip_ids, pa.Array | pa.ChunkedArray) else pa.array(clip_ids, pa.string())
+        places = _places(given, self.clip_ids)
+        return places[places >= 0]
+
+
+def facts_of(clip: Clip, crop: Crop | None = None) -> dict[str, float]:
+    """The facts of one clip, by name."""
+    arrays = {name: np.array([getattr(clip, name)]) for name in CLIP_COLUMNS[1:]}
+    sides = (np.array([crop.width]), np.array([crop.height])) if crop else (arrays["width"], arrays["height"])
+    return {name: float(values[0]) for name, values in _facts(arrays, *sides).items()}
+
+
+def read_catalogue(workspace: Workspace, splitter: str, versions: Mapping[str, str]) -> Catalogue:
+    """The clips of a splitter with the scores of these scorer versions.
+
+    Args:
+        versions: scorer -> version; each gets a column, all missing if nothing was scored.
+    """
+    clips = _read_clips(workspace, splitter)
+    clip_ids = clips.column("clip_id").combine_chunks()
+    arrays = {name: clips.column(name).to_numpy() for name in CLIP_COLUMNS[1:]}
+    sides = _cropped_sides(workspace, clip_ids, arrays["width"], arrays["height"])
+    columns = {name: Column.of_values(values) for name, values in _facts(arrays, *sides).items()}
+    return Catalogue(clip_ids, {**columns, **_read_scores(workspace, clip_ids, versions)})
+
+
+def _facts(arrays: Mapping[str, np.ndarray], width: np.ndarray, height: np.ndarray) -> dict[str, np.ndarray]:
+    """Facts as float64 [N]; `width` and `height` are those of what the crop left, the arrays' own are the picture's."""
+    ticks = (arrays["end_pts"] - arrays["start_pts"]) * arrays["time_base_num"]
+    return {
+        "duration_s": ticks / arrays["time_base_den"],
+        "short_side_px": np.minimum(width, height).astype(np.float64),
+        "frame_rate": arrays["frame_rate"].astype(np.float64),
+        "num_frames": arrays["num_frames"].astype(np.float64),
+        "aspect": width / height,
+        "picture_share": (width * height) / (arrays["width"] * arrays["height"]),
+    }
+
+
+def _read_clips(workspace: Workspace, splitter: str) -> pa.Table:
+    table = workspace.table("clips")
+    schema = pa.schema([table.schema.field(name) for name in CLIP_COLUMNS])
+    parts = [
+        part.filter(pc.field("splitter") == splitter).select(CLIP_COLUMNS).cast(schema)
+        for part in table.parts([*CLIP_COLUMNS, "splitter"])
+    ]
+    rows = pa.concat_tables([schema.empty_table(), *parts]).combine_chunks()
+    rows = rows.sort_by("clip_id")  # stable: of equal ids the first stays first
+    if rows.num_rows < 2:
+        return rows
+    ids = rows.column("clip_id").combine_chunks()
+    first = pc.call_function("not_equal", [ids.slice(1), ids.slice(0, len(ids) - 1)])
+    return rows.filter(pa.concat_arrays([pa.array([True]), first]))
+
+
+def _cropped_sides(
+    workspace: Workspace, clip_ids: pa.Array, width: np.ndarray, height: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Width and height of what each clip's crop leaves, int64 [N]."""
+    width, height, known = width.copy(), height.copy(), np.zeros(len(width), bool)
+    for part in workspace.table("crops").parts(["clip_id", "width", "height"]):
+        rows, places = _new_places(_places(part.column("clip_id"), clip_ids), known)
+        width[places] = part.column("width").to_numpy()[rows]
+        height[places] = part.column("height").to_numpy()[rows]
+        known[places] = True
+    return width, height
+
+
+def _places(ids: pa.Array | pa.ChunkedArray, clip_ids: pa.Array) -> np.ndarray:
+    """Where in `clip_ids` each id is, -1 for those that are not there."""
+    return pc.call_function("index_in", [ids], pc.SetLookupOptions(value_set=clip_ids)).fill_null(-1).to_numpy()
+
+
+def _new_places(places: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows to write and where, last row first: numpy keeps the last of repeated writes, so the first row stands."""
+    rows = np.flatnonzero(places >= 0)[::-1]
+    rows = rows[~known[places[rows]]]
+    return rows, places[rows]
+
+
+@dataclass
+class _Answers:
+    """One scorer's column while it fills."""
+
+    values: np.ndarray
+    states: np.ndarray
+    labels: np.ndarray | None = None
+    classes: list[str] = field(default_factory=list)
+
+    def fill(self, places: np.ndarray, values: np.ndarray, labels: np.ndarray, texts: list[str]) -> None:
+        rows, places = _new_places(places, self.states != State.MISSING)
+        self.values[places] = values[rows]
+        self.states[places] = np.where(np.isnan(values[rows]), State.FAILED, State.SCORED)
+        if not any(texts):
+            return
+        numbers = np.full(len(texts), -1, np.int16)
+        for label in np.unique(labels[rows]).tolist():
+            if texts[label]:
+                self.classes += [] if texts[label] in self.classes else [texts[label]]
+                numbers[label] = self.classes.index(texts[label])
+        if self.classes:
+            self.labels = np.full(len(self.values), -1, np.int16) if self.labels is None else self.labels
+            self.labels[places] = numbers[labels[rows]]
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Rows of one batch whose clips are not looked up yet: `clip` counts in the distinct ids collected so far."""
+
+    scorer: np.ndarray
+    clip: np.ndarray
+    values: np.ndarray
+    labels: np.ndarray
+    texts: list[str]  # of the labels
+
+
+def _read_scores(workspace: Workspace, clip_ids: pa.Array, versions: Mapping[str, str]) -> dict[str, Column]:
+    num_clips = len(clip_ids)
+    answers = {name: _Answers(np.full(num_clips, np.nan), np.zeros(num_clips, np.uint8)) for name in versions}
+    waiting: list[_Rows] = []
+    distinct: list[pa.Array] = []
+    num_distinct = 0
+    texts = ("clip_id", "scorer", "version", "label")
+    for part in workspace.table("scores").parts([*texts, "value"], encoded=texts):
+        for batch in part.to_batches():
+            ids = batch.column("clip_id")
+            waiting.append(
+                _Rows(
+                    scorer=_current(batch.column("scorer"), batch.column("version"), versions),
+                    clip=ids.indices.to_numpy() + num_distinct,
+                    values=batch.column("value").to_numpy(zero_copy_only=False),
+                    labels=batch.column("label").indices.to_numpy(),
+                    texts=batch.column("label").dictionary.to_pylist(),
+                )
+            )
+            distinct.append(ids.dictionary)
+            num_distinct += len(ids.dictionary)
+        if num_distinct >= max(MIN_LOOKUP, num_clips // 4):
+            _pour(answers, waiting, distinct, clip_ids)
+            waiting, distinct, num_distinct = [], [], 0
+    _pour(answers, waiting, distinct, clip_ids)
+    return {name: Column(each.values, each.states, each.labels, tuple(each.classes)) for name, each in answers.items()}
+
+
+def _current(scorers: pa.DictionaryArray, versions: pa.DictionaryArray, wanted: Mapping[str, str]) -> np.ndarray:
+    """The number of each row's scorer among the wanted ones, -1 for other scorers and other versions. int64."""
+    order, found = list(wanted), versions.dictionary.to_pylist()
+    number = [order.index(name) if name in wanted else -1 for name in scorers.dictionary.to_pylist()]
+    version = [found.index(text) if (text := wanted.get(name)) in found else -2 for name in order]
+    numbers = np.array([*number, -1])[scorers.indices.to_numpy()]
+    expected = np.array([*version, -2])[numbers]  # -1 picks the last, which no version has
+    return np.where(versions.indices.to_numpy() == expected, numbers, -1)
+
+
+def _pour(answers: Mapping[str, _Answers], waiting: list[_Rows], distinct: list[pa.Array], clip_ids: pa.Array) -> None:
+    if not waiting:
+        return
+    places = _places(pa.chunked_array(distinct), clip_ids)
+    for rows in waiting:
+        for number, answer in enumerate(answers.values()):
+            mine = np.flatnonzero(rows.scorer == number)
+            if len(mine):
+                answer.fill(places[rows.clip[mine]], rows.values[mine], rows.labels[mine], rows.texts)
