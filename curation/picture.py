@@ -66,15 +66,20 @@ class Geometry:
 
     def small_size(self, short_side_px: int) -> tuple[int, int]:
         """Width and height of the picture whose short side has the given length."""
-        width, height = self.size
-        scale = short_side_px / min(width, height)
-        limit = MAX_ASPECT * short_side_px
-        return min(limit, max(1, round(width * scale))), min(limit, max(1, round(height * scale)))
+        return _small_size(self, short_side_px)
 
     def upright(self, image: np.ndarray) -> np.ndarray:
         if self.rotation:
             image = cv2.rotate(image, _TURNS[self.rotation])
         return cv2.flip(image, 1) if self.mirrored else image
+
+
+@functools.lru_cache(maxsize=64)  # asked for every frame, and fractions are slow
+def _small_size(geometry: Geometry, short_side_px: int) -> tuple[int, int]:
+    width, height = geometry.size
+    scale = short_side_px / min(width, height)
+    limit = MAX_ASPECT * short_side_px
+    return min(limit, max(1, round(width * scale))), min(limit, max(1, round(height * scale)))
 
 
 def orientation(frame: Any) -> tuple[int, bool]:
