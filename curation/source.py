@@ -18,8 +18,8 @@ from av.codec.context import Flags2
 from av.container import InputContainer
 from av.error import FFmpegError
 from av.stream import Disposition
-from pyarrow import fs as pafs
 
+from curation.filesystem import located
 from curation.records import content_id
 
 # Playlists and image sequences are left out: they would open further files or addresses named inside them.
@@ -49,7 +49,7 @@ class UnreadableVideo(Exception):
 def _file_of(uri: str) -> Iterator[Any]:
     """A seekable binary file for any URI that pyarrow understands, or a local path."""
     try:
-        filesystem, path = pafs.FileSystem.from_uri(uri) if "://" in uri else (pafs.LocalFileSystem(), uri)
+        filesystem, path = located(uri)
         file = filesystem.open_input_file(path)
     except FileNotFoundError as error:
         raise UnreadableVideo("not found", f"{uri} does not exist: {error}") from error

@@ -20,6 +20,7 @@ from pyarrow import fs as pafs
 from pydantic import BaseModel, Field, model_validator
 
 from curation.detector import detector_class, detector_settings, make_detector
+from curation.filesystem import located
 from curation.records import Clip, Span, Video, content_id
 from curation.source import fingerprint
 from curation.video import Frame, FrameSpec, Scan, StreamFacts, scan
@@ -283,13 +284,13 @@ def _frame_rate(facts: StreamFacts, pts: Sequence[int]) -> float:
 
 
 def _info(uri: str) -> pafs.FileInfo:
-    filesystem, path = pafs.FileSystem.from_uri(uri) if "://" in uri else (pafs.LocalFileSystem(), uri)
+    filesystem, path = located(uri)
     return filesystem.get_file_info(path)
 
 
 def title_of(uri: str, facts: StreamFacts) -> str:
     """The text beside a video, `clip.mp4.txt` or `clip.txt`: a person wrote it, so it wins over the container's."""
-    filesystem, path = pafs.FileSystem.from_uri(uri) if "://" in uri else (pafs.LocalFileSystem(), uri)
+    filesystem, path = located(uri)
     stem = path.rsplit(".", 1)[0] if "." in path.rsplit("/", 1)[-1] else path
     for candidate in (f"{path}.txt", f"{stem}.txt"):
         if candidate != path and filesystem.get_file_info(candidate).type == pafs.FileType.File:

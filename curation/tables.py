@@ -23,6 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import fs as pafs
 
+from curation.filesystem import located
 from curation.records import (
     Annotation,
     Caption,
@@ -151,7 +152,7 @@ class Workspace:
     def __init__(self, uri: str) -> None:
         self.uri = uri if "://" in uri else str(Path(uri).resolve())
         if "://" in uri:
-            self.fs, root = pafs.FileSystem.from_uri(uri)
+            self.fs, root = located(uri)
             self.root = root.rstrip("/")
         else:
             self.fs, self.root = pafs.LocalFileSystem(), self.uri

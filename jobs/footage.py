@@ -6,6 +6,7 @@ from pathlib import Path
 from pyarrow import fs as pafs
 from pydantic import BaseModel, Field
 
+from curation.filesystem import located
 from curation.records import UserError, content_id
 
 
@@ -56,11 +57,9 @@ def list_footage(settings: FootageSettings) -> list[FootageFile]:
     """
     if not settings.path:
         raise UserError("footage.path is not set; give --set footage.path=FOLDER_OR_URI or set it in the recipe")
-    if "://" in settings.path:
-        filesystem, root = pafs.FileSystem.from_uri(settings.path)
-        prefix = settings.path.partition("://")[0] + "://"
-    else:
-        filesystem, root, prefix = pafs.LocalFileSystem(), str(Path(settings.path).resolve()), ""
+    is_uri = "://" in settings.path
+    filesystem, root = located(settings.path if is_uri else str(Path(settings.path).resolve()))
+    prefix = settings.path.partition("://")[0] + "://" if is_uri else ""
     if filesystem.get_file_info(root).type == pafs.FileType.NotFound:
         raise UserError(f"footage.path {settings.path} does not exist")
     endings = tuple(f".{extension.lower()}" for extension in settings.extensions)
