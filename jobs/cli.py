@@ -16,6 +16,7 @@ VERBS = {
     "split": "cut raw footage into clips (virtual: spans of their source)",
     "score": "score every clip, one decode for all scorers",
     "gates": "judge clips by the gates and show what each rule costs",
+    "tune": "show the clips around one gate's threshold",
     "route": "judge clips by the gates and send the review band to Label Studio",
     "collect": "pull, check and resolve people's answers",
     "pack": "write the chosen clips into WebDataset shards",
