@@ -184,7 +184,7 @@ def _figures(asked: Question, mine: StageJudgement, others: StageJudgement, foun
         ("not scored, or failed", str(losses.unknown)),
         *(
             (
-                f"{decision.value} in this stage, with the rule / without it",
+                f"{decision.value} in stage, with the rule / without it",
                 f"{with_it[decision]} / {without[decision]}",
             )
             for decision in Decision
