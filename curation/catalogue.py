@@ -6,7 +6,7 @@
 
 The long `scores` table (a row per clip and scorer) becomes columns without ever lying in memory whole: parts are read
 one after the other with their texts as dictionaries, so only each part's distinct clip ids are looked up. Where a key
-repeats, its first row in part order counts, as in `Table.read`. A million clips with 12 scores take 9 bytes a score.
+repeats, its first row in part order counts, as in `Table.read`. Memory: 9 bytes per clip and score, 11 while reading.
 
 Legend: N clips, in the order of their ids.
 """
@@ -26,7 +26,7 @@ FACTS = ("duration_s", "short_side_px", "frame_rate", "num_frames", "aspect", "p
 CLIP_COLUMNS = (
     "clip_id", "start_pts", "end_pts", "time_base_num", "time_base_den", "num_frames", "width", "height", "frame_rate",
 )  # fmt: skip
-MIN_LOOKUP = 250_000  # distinct clip ids looked up at once; each look-up hashes all N ids, so there are at most ~5
+MIN_LOOKUP = 250_000  # distinct clip ids looked up at once; each look-up hashes all N ids, so there are at most 9
 
 
 class State(IntEnum):
@@ -113,11 +113,10 @@ def _facts(arrays: Mapping[str, np.ndarray], width: np.ndarray, height: np.ndarr
 def _read_clips(workspace: Workspace, splitter: str) -> pa.Table:
     table = workspace.table("clips")
     schema = pa.schema([table.schema.field(name) for name in CLIP_COLUMNS])
-    parts = [
-        part.filter(pc.field("splitter") == splitter).select(CLIP_COLUMNS).cast(schema)
-        for part in table.parts([*CLIP_COLUMNS, "splitter"])
-    ]
-    rows = pa.concat_tables([schema.empty_table(), *parts]).combine_chunks()
+    splitters = schema.append(table.schema.field("splitter"))
+    parts = [part.cast(splitters) for part in table.parts(splitters.names)]
+    rows = pa.concat_tables([splitters.empty_table(), *parts]).filter(pc.field("splitter") == splitter)
+    rows = rows.select(CLIP_COLUMNS).combine_chunks()
     rows = rows.sort_by("clip_id")  # stable: of equal ids the first stays first
     if rows.num_rows < 2:
         return rows
@@ -152,85 +151,75 @@ def _new_places(places: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, np.n
 
 
 @dataclass
-class _Answers:
-    """One scorer's column while it fills."""
+class _Long:
+    """Rows of the long table, as numbers, whose clips are not looked up yet."""
 
-    values: np.ndarray
-    states: np.ndarray
-    labels: np.ndarray | None = None
-    classes: list[str] = field(default_factory=list)
+    scorer: list[np.ndarray] = field(default_factory=list)  # int8 [rows], -1 for a scorer or version not asked for
+    clip: list[np.ndarray] = field(default_factory=list)  # int32 [rows], index into all of `ids`
+    values: list[np.ndarray] = field(default_factory=list)  # float64 [rows]
+    labels: list[np.ndarray] = field(default_factory=list)  # int16 [rows], index into the texts seen so far
+    ids: list[pa.Array] = field(default_factory=list)  # distinct clip ids, one array per batch
+    num_ids: int = 0
 
-    def fill(self, places: np.ndarray, values: np.ndarray, labels: np.ndarray, texts: list[str]) -> None:
-        rows, places = _new_places(places, self.states != State.MISSING)
-        self.values[places] = values[rows]
-        self.states[places] = np.where(np.isnan(values[rows]), State.FAILED, State.SCORED)
-        if not any(texts):
+    def add(self, batch: pa.RecordBatch, versions: Mapping[str, str], texts: dict[str, int]) -> None:
+        ids, label = batch.column("clip_id"), batch.column("label")
+        numbers = [texts.setdefault(text, len(texts)) for text in label.dictionary.to_pylist()]
+        self.scorer.append(_current(batch.column("scorer"), batch.column("version"), versions))
+        self.clip.append(ids.indices.to_numpy() + np.int32(self.num_ids))
+        self.values.append(batch.column("value").to_numpy(zero_copy_only=False))
+        self.labels.append(np.array(numbers, np.int16)[label.indices.to_numpy()])
+        self.ids.append(ids.dictionary)
+        self.num_ids += len(ids.dictionary)
+
+    def pour(self, columns: Mapping[str, Column], clip_ids: pa.Array) -> None:
+        """Write the rows into the columns, where nothing stands yet."""
+        if not self.ids:
             return
-        numbers = np.full(len(texts), -1, np.int16)
-        for label in np.unique(labels[rows]).tolist():
-            if texts[label]:
-                self.classes += [] if texts[label] in self.classes else [texts[label]]
-                numbers[label] = self.classes.index(texts[label])
-        if self.classes:
-            self.labels = np.full(len(self.values), -1, np.int16) if self.labels is None else self.labels
-            self.labels[places] = numbers[labels[rows]]
-
-
-@dataclass(frozen=True)
-class _Rows:
-    """Rows of one batch whose clips are not looked up yet: `clip` counts in the distinct ids collected so far."""
-
-    scorer: np.ndarray
-    clip: np.ndarray
-    values: np.ndarray
-    labels: np.ndarray
-    texts: list[str]  # of the labels
+        places = _places(pa.chunked_array(self.ids), clip_ids)
+        scorer, clip, values, labels = map(np.concatenate, (self.scorer, self.clip, self.values, self.labels))
+        for number, column in enumerate(columns.values()):
+            mine = np.flatnonzero(scorer == number)
+            rows, at = _new_places(places[clip[mine]], column.states != State.MISSING)
+            rows = mine[rows]
+            column.values[at] = values[rows]
+            column.states[at] = np.where(np.isnan(values[rows]), State.FAILED, State.SCORED)
+            assert column.labels is not None
+            column.labels[at] = labels[rows]
 
 
 def _read_scores(workspace: Workspace, clip_ids: pa.Array, versions: Mapping[str, str]) -> dict[str, Column]:
     num_clips = len(clip_ids)
-    answers = {name: _Answers(np.full(num_clips, np.nan), np.zeros(num_clips, np.uint8)) for name in versions}
-    waiting: list[_Rows] = []
-    distinct: list[pa.Array] = []
-    num_distinct = 0
-    texts = ("clip_id", "scorer", "version", "label")
-    for part in workspace.table("scores").parts([*texts, "value"], encoded=texts):
+    columns = {
+        name: Column(np.full(num_clips, np.nan), np.zeros(num_clips, np.uint8), np.zeros(num_clips, np.int16))
+        for name in versions
+    }
+    encoded, texts, waiting = ("clip_id", "scorer", "version", "label"), {"": 0}, _Long()
+    for part in workspace.table("scores").parts([*encoded, "value"], encoded):
         for batch in part.to_batches():
-            ids = batch.column("clip_id")
-            waiting.append(
-                _Rows(
-                    scorer=_current(batch.column("scorer"), batch.column("version"), versions),
-                    clip=ids.indices.to_numpy() + num_distinct,
-                    values=batch.column("value").to_numpy(zero_copy_only=False),
-                    labels=batch.column("label").indices.to_numpy(),
-                    texts=batch.column("label").dictionary.to_pylist(),
-                )
-            )
-            distinct.append(ids.dictionary)
-            num_distinct += len(ids.dictionary)
-        if num_distinct >= max(MIN_LOOKUP, num_clips // 4):
-            _pour(answers, waiting, distinct, clip_ids)
-            waiting, distinct, num_distinct = [], [], 0
-    _pour(answers, waiting, distinct, clip_ids)
-    return {name: Column(each.values, each.states, each.labels, tuple(each.classes)) for name, each in answers.items()}
+            waiting.add(batch, versions, texts)
+        if waiting.num_ids >= max(MIN_LOOKUP, num_clips // 8):
+            waiting.pour(columns, clip_ids)
+            waiting = _Long()
+    waiting.pour(columns, clip_ids)
+    return {name: _with_own_classes(column, list(texts)) for name, column in columns.items()}
 
 
 def _current(scorers: pa.DictionaryArray, versions: pa.DictionaryArray, wanted: Mapping[str, str]) -> np.ndarray:
-    """The number of each row's scorer among the wanted ones, -1 for other scorers and other versions. int64."""
+    """The number of each row's scorer among the wanted ones, -1 for other scorers and other versions. int8."""
     order, found = list(wanted), versions.dictionary.to_pylist()
     number = [order.index(name) if name in wanted else -1 for name in scorers.dictionary.to_pylist()]
     version = [found.index(text) if (text := wanted.get(name)) in found else -2 for name in order]
-    numbers = np.array([*number, -1])[scorers.indices.to_numpy()]
+    numbers = np.array([*number, -1], np.int8)[scorers.indices.to_numpy()]
     expected = np.array([*version, -2])[numbers]  # -1 picks the last, which no version has
-    return np.where(versions.indices.to_numpy() == expected, numbers, -1)
+    return np.where(versions.indices.to_numpy() == expected, numbers, np.int8(-1))
 
 
-def _pour(answers: Mapping[str, _Answers], waiting: list[_Rows], distinct: list[pa.Array], clip_ids: pa.Array) -> None:
-    if not waiting:
-        return
-    places = _places(pa.chunked_array(distinct), clip_ids)
-    for rows in waiting:
-        for number, answer in enumerate(answers.values()):
-            mine = np.flatnonzero(rows.scorer == number)
-            if len(mine):
-                answer.fill(places[rows.clip[mine]], rows.values[mine], rows.labels[mine], rows.texts)
+def _with_own_classes(column: Column, texts: list[str]) -> Column:
+    """The column with labels counted in its own classes, in order of the alphabet; without labels if it has none."""
+    assert column.labels is not None
+    used = sorted((number for number in np.unique(column.labels).tolist() if texts[number]), key=texts.__getitem__)
+    if not used:
+        return Column(column.values, column.states)
+    own = np.full(len(texts), -1, np.int16)
+    own[used] = np.arange(len(used))
+    return Column(column.values, column.states, own[column.labels], tuple(texts[number] for number in used))

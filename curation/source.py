@@ -169,7 +169,7 @@ class Reader:
                     num_in_a_row = 0
                     yield packet
                 return
-            except FFmpegError:
+            except (FFmpegError, IndexError):  # PyAV's IndexError: a packet of a stream that came out of nowhere
                 num_in_a_row += 1
                 self.num_decode_errors += 1
 

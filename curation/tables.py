@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow import fs as pafs
 
@@ -243,6 +244,13 @@ class Table:
     def records(self) -> list[Any]:
         """All rows as records."""
         return [self.spec.record(**row) for row in self.read().to_pylist()]
+
+    def having(self, column: str, values: Sequence[str] | pa.Array) -> list[Any]:
+        """The records whose `column` is one of the values; cheap for a few of many rows."""
+        wanted = pc.field(column).isin(pa.array(values, pa.string()))
+        parts = [part.cast(self.schema).filter(wanted) for part in self.parts(self.schema.names)]
+        rows = _drop_repeats(pa.concat_tables([self.schema.empty_table(), *parts]), self.spec.key)
+        return [self.spec.record(**row) for row in rows.to_pylist()]
 
     def distinct(self, *columns: str) -> set[tuple[Any, ...]]:
         """Distinct values of the given columns (the key by default)."""

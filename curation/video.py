@@ -29,6 +29,7 @@ from curation.source import Reader, UnreadableVideo
 
 SEEK_GAP_S = 4.0  # shorter gaps are decoded through: a seek lands a keyframe interval (often 2-10 s) too early anyway
 ROUNDING_S = Fraction(1, 500)  # time bases of a millisecond round a frame's time, so a tick may come this much late
+MIN_RATE, MAX_RATE = 0.01, 1000.0  # frames per second; a header that claims another rate lies
 
 
 @dataclass(frozen=True)
@@ -348,13 +349,14 @@ def _windows(reader: Reader, spans: Sequence[Span] | None) -> list[tuple[int, in
 
 def _facts(reader: Reader, frame: Any) -> StreamFacts:
     stream, container = reader.stream, reader.container
+    rate = float(stream.average_rate or 0)
     return StreamFacts(
         container=container.format.name,
         codec=stream.codec_context.codec.canonical_name,
         pixel_format=frame.format.name,
         geometry=opened_geometry(stream, frame),
         time_base=reader.time_base,
-        frame_rate=float(stream.average_rate or 0),
+        frame_rate=rate if MIN_RATE <= rate <= MAX_RATE else 0.0,
         title=str(container.metadata.get("title", "")).strip(),
     )
 

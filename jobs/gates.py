@@ -147,12 +147,10 @@ def print_funnel(judged: Judged) -> None:
     for stage, losses in judged.losses():
         people = ", people choose among what passes" if stage.gates.people else ""
         print(f"\nstage {stage.stage}: {len(judged.catalogue)} clips{people}")
-        names = [f"{row.scorer}: {row.bounds}" for row in losses]
-        width = max([4, *map(len, names)])
-        print(f"  {'rule':{width}}" + "".join(f"{heading:>13}" for heading in HEADINGS))
-        for name, row in zip(names, losses, strict=True):
-            print(f"  {name:{width}}" + "".join(f"{getattr(row, count):>13}" for count in COUNTS))
-        print(f"  {_counted(stage)}")
+        print("".join(f"{heading:>13}" for heading in HEADINGS) + "   rule")
+        for row in losses:
+            print("".join(f"{getattr(row, count):>13}" for count in COUNTS) + f"   {row.scorer}: {row.bounds}")
+        print(_counted(stage))
     print(
         "\nin, lost here: after the rules above it. lost by it: rejected clips that name the rule, whatever the others "
         "say.\nby it alone: clips that would not be rejected without it. narrow, unknown: doubtful at this rule, over "

@@ -12,7 +12,6 @@ import argparse
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import pyarrow as pa
 import pyarrow.compute as pc
 
 from annotation.captions import BY_FACTS, draft_caption
@@ -108,9 +107,7 @@ def push(context: Context, connection: Connection, routed: Mapping[str, str]) ->
 
 def _clips(context: Context, clip_ids: list[str]) -> list[Clip]:
     """The clips of these ids, in their order."""
-    table = context.workspace.table("clips")
-    rows = table.read().filter(pc.field("clip_id").isin(pa.array(clip_ids, pa.string()))).to_pylist()
-    by_id = {row["clip_id"]: Clip(**row) for row in rows}
+    by_id = {clip.clip_id: clip for clip in context.workspace.table("clips").having("clip_id", clip_ids)}
     return [by_id[clip_id] for clip_id in clip_ids]
 
 

@@ -24,7 +24,7 @@ from curation.scorer import ClipFrames, Direction
 from curation.source import fingerprint
 
 
-class AestheticSettings(TowerSettings):
+class AestheticSettings(TowerSettings, frozen=True, extra="forbid"):
     head: str = Field(default="", description="path of the head's state dict (.pth or .safetensors)")
 
 

@@ -1,25 +1,27 @@
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import open_clip
 import pytest
 import torch
 from PIL import Image
 
+from curation.clip_tower import TowerSettings, tower_of
 from curation.records import UserError
 from curation.scorer import Scorer, make_scorer
 from tests.curation.clip_frames import clip_of
-from tests.curation.tiny_clip import WIDTH, save_head, save_tiny_clip
+from tests.curation.tiny_clip import WIDTH, save_head, tiny_options
 from tests.footage import texture
 
 IMPROVED = ("layers.0.", "layers.2.", "layers.4.", "layers.6.", "layers.7.")
 
 
 def settings_in(folder: Path, **changed: Any) -> dict[str, Any]:
-    config, weights = save_tiny_clip(folder)
-    given = {"model": str(config), "pretrained": str(weights), "head": str(save_head(folder / "head.pth"))}
-    return {**given, "short_side_px": 32, **changed}
+    return {**tiny_options("aesthetic", folder), **changed}
+
+
+def tower_options(given: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in given.items() if name != "head"}
 
 
 def loaded(given: dict[str, Any]) -> Scorer:
@@ -53,10 +55,13 @@ def test_the_deeper_head_is_a_chain_of_its_layers(tmp_path: Path) -> None:
         values.append(scorer(clip_of([texture(0, (48, 32))], scorer.frames)))
     assert values[0] == values[1]
     state = torch.load(head, weights_only=True)
-    vectors = scorer._embed(clip_of([texture(0, (48, 32))], scorer.frames).bgr)  # type: ignore[attr-defined]
+    tower = tower_of(TowerSettings(**tower_options(settings_in(tmp_path))), "aesthetic")
+    bgr = clip_of([texture(0, (48, 32))], scorer.frames).bgr
+    assert bgr is not None
+    vectors = torch.from_numpy(tower.images(bgr))
     for name in IMPROVED:
         vectors = vectors @ state[f"{name}weight"].T + state[f"{name}bias"]
-    assert values[0] == pytest.approx(float(vectors.detach()), abs=1e-4)
+    assert values[0] == pytest.approx(float(vectors), abs=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -97,11 +102,9 @@ def test_other_weights_are_another_version(tmp_path: Path) -> None:
     assert make_scorer("aesthetic", given).version != before
 
 
-def test_half_precision_stays_close(tmp_path: Path) -> None:
-    given = settings_in(tmp_path)
-    values = []
-    for precision in ("fp32", "bf16"):
-        scorer = loaded({**given, "precision": precision})
-        values.append(scorer(clip_of([texture(seed, (32, 32)) for seed in range(2)], scorer.frames)))
-    assert values[0] == pytest.approx(values[1], abs=0.1)
-    assert np.isfinite(values).all()
+def test_the_worst_and_best_frame_are_drawn_with_their_own_ratings(tmp_path: Path) -> None:
+    scorer = loaded(settings_in(tmp_path))
+    pictures = [texture(seed, (64, 48)) for seed in range(3)]
+    drawn = scorer.draw(clip_of(pictures, scorer.frames))
+    alone = scorer.draw(clip_of(pictures[:1], scorer.frames))
+    assert drawn.shape[1] == 3 * alone.shape[1] and (drawn[:, : alone.shape[1]] == alone).all()

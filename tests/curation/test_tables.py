@@ -77,6 +77,14 @@ def test_parts_come_one_by_one_in_part_order_with_their_repeats(workspace):
     assert first.column_names == ["clip_id", "value"]
 
 
+def test_the_records_of_a_few_keys_come_once(workspace):
+    table = workspace.table("scores")
+    table.append("b", SCORES)
+    table.append("a", [*SCORES, Score("c3", "motion", "1", 1.0, None)])
+    assert table.having("clip_id", ["c3", "c1", "nowhere"]) == [SCORES[0], Score("c3", "motion", "1", 1.0, None)]
+    assert table.having("clip_id", []) == workspace.table("clips").having("clip_id", ["c1"]) == []
+
+
 def test_the_sweep_removes_parts_without_their_completion_twin(workspace):
     clips, sources = workspace.table("scores"), workspace.table("samples")
     clips.append("finished", SCORES)

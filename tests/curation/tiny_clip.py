@@ -3,10 +3,12 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import open_clip
 import torch
 from safetensors.torch import save_file
+from torchvision.models import optical_flow
 
 WIDTH = 24  # of the joint embedding
 
@@ -16,13 +18,33 @@ def save_tiny_clip(folder: Path, image_size_px: int = 32) -> tuple[Path, Path]:
     config = folder / "tiny-clip.json"
     tower = {"width": 32, "layers": 2, "head_width": 16}
     vision = {**tower, "image_size": image_size_px, "patch_size": 8}
-    text = {"context_length": 8, "vocab_size": 64, "width": 32, "heads": 2, "layers": 1}
+    text = {"context_length": 16, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1}  # CLIP's own tokens
     config.write_text(json.dumps({"embed_dim": WIDTH, "vision_cfg": vision, "text_cfg": text}))
     open_clip.add_model_config(str(config))
     torch.manual_seed(0)
     weights = folder / "tiny-clip.pt"
     torch.save(open_clip.create_model("tiny-clip", load_weights=False).state_dict(), weights)
     return config, weights
+
+
+def tiny_options(name: str, folder: Path) -> dict[str, Any]:
+    """Options with which a scorer or embedder that looks with CLIP runs on the tiny one; {} for all others."""
+    if name == "raft_motion":
+        weights = save_random_raft(folder)
+        return {"network": "raft_small", "weights": str(weights), "short_side_px": 128, "num_updates": 1, "fps": 4}
+    if name not in ("aesthetic", "clip", "image_text", "nsfw"):
+        return {}
+    config, weights = save_tiny_clip(folder)
+    given = {"model": str(config), "pretrained": str(weights), "short_side_px": 32}
+    return {**given, "head": str(save_head(folder / "head.pth"))} if name == "aesthetic" else given
+
+
+def save_random_raft(folder: Path) -> Path:
+    """torchvision's small RAFT with seeded random weights, as a released state dict comes."""
+    torch.manual_seed(0)
+    weights = folder / "raft.pth"
+    torch.save(optical_flow.raft_small().state_dict(), weights)
+    return weights
 
 
 def save_head(path: Path, widths: Sequence[int] = (WIDTH, 1), names: Sequence[str] = ("",)) -> Path:

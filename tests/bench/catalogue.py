@@ -1,0 +1,221 @@
+"""What does a catalogue cost to judge, to group and to route?
+
+    python -m tests.bench.catalogue --clips 1000000 [--scorers 12] [--dimensions 256] [--folder DIR]
+
+Writes a synthetic workspace as the jobs write theirs (500 clips a part, a row per clip and scorer, 1 % failed, 0.5 %
+missing, hexadecimal ids, a vector per clip; not timed), then runs in a fresh process what the verbs `gates` and `route`
+run between reading the tables and pushing tasks: catalogue, four stages of gates with percentiles, verdicts written,
+the funnel, a second judging that finds nothing new, the route plan. Wall time; peak memory is that process's own. The
+last line is JSON for programs.
+"""
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from annotation.routing import select
+from curation.catalogue import read_catalogue
+from curation.gates import GateRule, GateSettings, StageGates, resolve
+from curation.records import Decision
+from curation.tables import Workspace
+from jobs.gates import judge_catalogue, write_verdicts
+
+CLIPS_PER_PART = 500  # 8 videos of about 60 clips: EngineSettings.items_per_part
+CLIPS_PER_VIDEO = 62
+SPLITTER = "content-1-0123456789"
+FAILED, MISSING = 0.01, 0.005
+MOVEMENTS = (
+    "zoom in", "zoom out", "pan up", "pan down", "pan left", "pan right", "tilt up", "tilt down", "tilt left",
+    "tilt right", "around left", "around right", "static shot", "handheld shot",
+)  # fmt: skip
+# Name -> (distribution, its two parameters), in the units of the scorers of that name, roughly as on real footage.
+SCORERS = {
+    "sharpness": ("lognormal", 4.0, 1.0),
+    "exposure": ("beta", 5.0, 2.0),
+    "motion": ("lognormal", -2.0, 1.2),
+    "text_overlay": ("beta", 0.4, 40.0),
+    "aesthetic": ("normal", 4.7, 0.7),
+    "camera_movement": ("beta", 4.0, 2.0),
+    "blur": ("beta", 1.0, 6.0),
+    "saturation": ("beta", 2.0, 4.0),
+    "bits_per_pixel": ("lognormal", -2.5, 0.7),
+    "letterbox": ("beta", 0.3, 8.0),
+    "jitter": ("lognormal", -4.0, 0.8),
+    "quality": ("normal", 0.6, 0.15),
+}
+CLASSIFYING = "camera_movement"
+
+
+def gates() -> GateSettings:
+    """Four stages that tighten: fixed bounds, bands, percentiles of the pool, classes."""
+    image = (
+        GateRule(scorer="sharpness", min=15, review_min=12),
+        GateRule(scorer="exposure", min=0.4, review_min=0.35),
+        GateRule(scorer="blur", max=0.5),
+        GateRule(scorer="aesthetic", min_percentile=15, review_min_percentile=12),
+        GateRule(scorer="short_side_px", min=480),
+    )
+    video = (
+        *image,
+        GateRule(scorer="motion", min=0.02, review_min=0.015, max_percentile=97),
+        GateRule(scorer="text_overlay", max=0.05, review_max=0.06),
+        GateRule(scorer="quality", min_percentile=15),
+        GateRule(scorer="jitter", max_percentile=90, review_max_percentile=93),
+        GateRule(scorer=CLASSIFYING, not_labels=("handheld shot",), min=0.7, review_min=0.5),
+        GateRule(scorer="duration_s", min=1.5),
+    )
+    sft = (
+        *video[1:],
+        GateRule(scorer="sharpness", min_percentile=60, review_min_percentile=55),
+        GateRule(scorer="bits_per_pixel", min_percentile=20),
+    )
+    stages = {"image": StageGates(rules=image), "image_large": StageGates(rules=video[:8])}
+    return GateSettings(stages={**stages, "video": StageGates(rules=video), "sft": StageGates(rules=sft, people=True)})
+
+
+def write_workspace(workspace: Workspace, num_clips: int, num_scorers: int, dimensions: int) -> None:
+    """Parts of 500 clips with their scores and vectors; the same arguments give the same rows."""
+    names = [*SCORERS, *(f"extra_{number}" for number in range(len(SCORERS), num_scorers))][:num_scorers]
+    for start in range(0, num_clips, CLIPS_PER_PART):
+        rng, count = np.random.default_rng(start), min(CLIPS_PER_PART, num_clips - start)
+        text = rng.bytes(10 * (count + 1)).hex()
+        clip_ids = np.array([text[20 * index : 20 * index + 20] for index in range(count)])
+        stem = text[-20:]
+        workspace.table("clips").append_rows(stem, _clips(rng, clip_ids, start))
+        workspace.table("scores").append_rows(stem, _scores(rng, clip_ids, names))
+        if dimensions:
+            vectors = rng.standard_normal((count, dimensions), np.float32)
+            vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+            workspace.table("embeddings").append_rows(stem, _embeddings(clip_ids, vectors))
+
+
+def _clips(rng: np.random.Generator, clip_ids: np.ndarray, start: int) -> pa.Table:
+    count = len(clip_ids)
+    videos = [f"{(start + index) // CLIPS_PER_VIDEO:020x}" for index in range(count)]
+    begin = rng.integers(0, 100_000, count) * 512
+    ticks = rng.integers(15, 150, count) * 512
+    height = rng.choice([360, 480, 720, 1080], count, p=[0.1, 0.2, 0.5, 0.2])
+    columns = {
+        "clip_id": clip_ids,
+        "video_id": videos,
+        "uri": [f"/footage/{video}.mp4" for video in videos],
+        "start_pts": begin,
+        "end_pts": begin + ticks,
+        "time_base_num": np.ones(count, int),
+        "time_base_den": np.full(count, 15360),
+        "start_s": begin / 15360,
+        "end_s": (begin + ticks) / 15360,
+        "num_frames": ticks // 512,
+        "width": height * 16 // 9,
+        "height": height,
+        "frame_rate": np.full(count, 30.0),
+        "splitter": [SPLITTER] * count,
+    }
+    return pa.table(columns)
+
+
+def _scores(rng: np.random.Generator, clip_ids: np.ndarray, names: list[str]) -> pa.Table:
+    """As `score` writes them: clip after clip, its scorers in their order."""
+    count, num_names = len(clip_ids), len(names)
+    values, labels = np.empty((count, num_names)), np.full((count, num_names), "", object)
+    for index, name in enumerate(names):
+        kind, *parameters = SCORERS.get(name, ("normal", 0.0, 1.0))
+        values[:, index] = getattr(rng, kind)(*parameters, count)
+        if name == CLASSIFYING:
+            labels[:, index] = rng.choice(MOVEMENTS, count)
+    failed, there = rng.random(values.shape) < FAILED, (rng.random(values.shape) >= MISSING).ravel()
+    rows = pa.table(
+        {
+            "clip_id": np.repeat(clip_ids, num_names),
+            "scorer": np.tile(names, count),
+            "version": ["1"] * values.size,
+            "value": pa.array(values.ravel(), mask=failed.ravel()),
+            "error": pa.array(np.full(values.size, "ValueError: too few frames"), mask=~failed.ravel()),
+            "label": np.where(failed, "", labels).ravel().astype(str),
+        }
+    )
+    return rows.filter(pa.array(there))
+
+
+def _embeddings(clip_ids: np.ndarray, vectors: np.ndarray) -> pa.Table:
+    count, dimensions = vectors.shape
+    offsets = pa.array(np.arange(count + 1) * dimensions, pa.int32())
+    return pa.table(
+        {
+            "clip_id": clip_ids,
+            "embedder": ["synthetic"] * count,
+            "version": ["1"] * count,
+            "vector": pa.ListArray.from_arrays(offsets, pa.array(vectors.ravel())),
+        }
+    )
+
+
+def measure(folder: str, num_scorers: int) -> dict[str, float]:
+    """Seconds of each step, and the peak memory of this process, GiB."""
+    workspace, settings, seconds = Workspace(folder), gates(), {}
+    versions = dict.fromkeys([*SCORERS][:num_scorers], "1")
+
+    @contextmanager
+    def timed(name: str) -> Iterator[None]:
+        started_s = time.perf_counter()
+        yield
+        seconds[name] = time.perf_counter() - started_s
+
+    with timed("catalogue"):
+        catalogue = read_catalogue(workspace, SPLITTER, versions)
+    with timed("judge"):
+        judged = judge_catalogue(catalogue, resolve(settings, versions, catalogue))
+    with timed("write verdicts"):
+        write_verdicts(workspace, judged)
+    with timed("funnel"):
+        judged.losses()
+    with timed("nothing new"):
+        write_verdicts(workspace, judged)
+    with timed("route plan"):
+        routed = select(judged.verdicts(), 0)
+    for stage in judged.stages:
+        counts = stage.counts()
+        assert sum(counts.values()) == len(catalogue)
+        print(f"{stage.stage:12}" + "".join(f" {counts[each]:>9} {each.value}" for each in Decision), file=sys.stderr)
+    print(f"{routed.num_rows} clips go to people", file=sys.stderr)
+    peak_gib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    return {**seconds, "seconds": sum(seconds.values()), "peak_gib": peak_gib}
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.catalogue", description=__doc__)
+    parser.add_argument("--clips", type=int, default=100_000)
+    parser.add_argument("--scorers", type=int, default=len(SCORERS))
+    parser.add_argument("--dimensions", type=int, default=256, help="of the vectors; 0: no vectors, no groups")
+    parser.add_argument("--folder", help="where to make the workspace; default: a temporary folder")
+    parser.add_argument("--measure", metavar="DIR", help=argparse.SUPPRESS)
+    args = parser.parse_args(arguments)
+    if args.measure:
+        print(json.dumps(measure(args.measure, args.scorers)))
+        return 0
+    with tempfile.TemporaryDirectory(dir=args.folder) as folder:
+        started_s = time.perf_counter()
+        write_workspace(Workspace(folder), args.clips, args.scorers, args.dimensions)
+        size_gib = sum(file.stat().st_size for file in Path(folder).rglob("*.parquet")) / 2**30
+        print(f"{args.clips} clips written in {time.perf_counter() - started_s:.0f} s, {size_gib:.2f} GiB", flush=True)
+        command = [sys.executable, "-m", "tests.bench.catalogue", "--measure", folder, "--scorers", str(args.scorers)]
+        child = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    found = json.loads(child.stdout.splitlines()[-1])
+    for name, value in found.items():
+        print(f"{name:16} {value:9.2f}")
+    print(json.dumps({name: round(found[name], 3) for name in ("seconds", "peak_gib")}))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
