@@ -1,8 +1,7 @@
 """Where bytes lie: a local path or a URI that `pyarrow.fs` understands, as a file system and a path on it.
 
-Object stores fail now and then (the large ones ask to be tried again in about one request of a thousand when they are
-busy), so S3 is asked up to 6 times with growing pauses; AWS's own default is 3. A store that cannot be reached at all is
-noticed after about half a minute.
+Object stores fail now and then, so S3 is asked up to 6 times with growing pauses; AWS's own default is 3. A store that
+cannot be reached at all is noticed after about half a minute.
 """
 
 import os

@@ -12,7 +12,7 @@ scores its clips in the same decode, with the same answers.
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import BaseModel, Field, model_validator
@@ -57,51 +57,37 @@ class Answers:
     embeddings: list[Embedding]
 
 
+@dataclass(frozen=True)
 class Judges:
-    """Everything that looks at clips, with weights read once: crop, scorers and embedders.
+    """Everything that looks at clips, with weights read: scorers and embedders by name, and the crop before them."""
 
-    Args:
-        names: only these scorers and embedders; default all of the settings.
-
-    Raises:
-        UserError: something is missing; the message lists all of it.
-    """
-
-    def __init__(self, settings: ScoreSettings, names: Iterable[str] | None = None) -> None:
-        if lacking := missing_requirements(settings):
-            raise UserError("cannot score: " + "; ".join(lacking))
-        wanted = set(versions(settings) if names is None else names)
-        self.settings, self.versions = settings, versions(settings)
-        self.scorers = {name: made for name, made in _scorers(settings).items() if name in wanted}
-        self.embedders = {name: made for name, made in _embedders(settings).items() if name in wanted}
-        for made in (*self.scorers.values(), *self.embedders.values()):
-            made.load()
-        self._reader: TextReader | None = None
-        if settings.crop.subtitles:
-            self._reader = TextReader(settings.crop.text)
-            self._reader.load()
+    scorers: Mapping[str, Scorer]
+    embedders: Mapping[str, Embedder]
+    versions: Mapping[str, str]
+    crop: CropSettings
+    reader: TextReader | None = None  # for a crop that looks for subtitles
 
     def only(self, names: Iterable[str]) -> "Judges":
         """These scorers and embedders alone, sharing the weights."""
-        wanted, part = set(names), object.__new__(Judges)
-        part.__dict__ = self.__dict__ | {
-            "scorers": {name: made for name, made in self.scorers.items() if name in wanted},
-            "embedders": {name: made for name, made in self.embedders.items() if name in wanted},
-        }
-        return part
+        wanted = set(names)
+        return replace(
+            self,
+            scorers={name: made for name, made in self.scorers.items() if name in wanted},
+            embedders={name: made for name, made in self.embedders.items() if name in wanted},
+        )
 
     @property
     def specs(self) -> list[FrameSpec]:
         """The frames that must be collected for a clip, each spec once."""
         judges = (*self.scorers.values(), *self.embedders.values())
-        return list(dict.fromkeys([*crop_specs(self.settings.crop), *(judge.frames for judge in judges)]))
+        return list(dict.fromkeys([*crop_specs(self.crop), *(judge.frames for judge in judges)]))
 
     def look(
         self, clip_id: str, frames: Mapping[FrameSpec, Sequence[Frame]], about: About
     ) -> tuple[Crop, dict[FrameSpec, ClipFrames]]:
         """A clip's crop and its cropped frames, from what was collected for each of `specs`."""
         whole = {spec: ClipFrames.of(frames[spec], spec, about) for spec in self.specs}
-        crop = find_crop(clip_id, whole, self.settings.crop, self._reader)
+        crop = find_crop(clip_id, whole, self.crop, self.reader)
         return crop, {spec: each.cropped(crop) for spec, each in whole.items()}
 
     def answer(self, clip_id: str, frames: Mapping[FrameSpec, Sequence[Frame]], about: About) -> Answers:
@@ -116,6 +102,23 @@ class Judges:
             for name, embedder in self.embedders.items()
         ]
         return Answers(crop, scores, embeddings)
+
+
+def load_judges(settings: ScoreSettings) -> Judges:
+    """The judges of these settings, ready to look.
+
+    Raises:
+        UserError: something is missing; the message lists all of it.
+    """
+    if lacking := missing_requirements(settings):
+        raise UserError("cannot score: " + "; ".join(lacking))
+    scorers, embedders = _scorers(settings), _embedders(settings)
+    for made in (*scorers.values(), *embedders.values()):
+        made.load()
+    reader = TextReader(settings.crop.text) if settings.crop.subtitles else None
+    if reader is not None:
+        reader.load()
+    return Judges(scorers, embedders, versions(settings), settings.crop, reader)
 
 
 def missing_requirements(settings: ScoreSettings) -> list[str]:

@@ -6,6 +6,7 @@ Each verb is one short module of this folder, imported only when it is asked for
 """
 
 import argparse
+import errno
 import importlib
 import sys
 from collections.abc import Sequence
@@ -65,6 +66,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"dailies {known.verb}: {error}", file=sys.stderr)
         return 2
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        print(f"dailies {known.verb}: {error}; what is finished stays, make room and run it again", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print(f"dailies {known.verb}: interrupted; what is finished stays, run it again to go on", file=sys.stderr)
         return 130

@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from curation.curate import curate_video
-from curation.score import Judges, ScoreSettings, missing_requirements
+from curation.score import ScoreSettings, load_judges, missing_requirements
 from curation.split import SplitSettings
 from jobs import score
 from jobs.cluster import joined, refuse_missing
@@ -27,7 +27,7 @@ class CurateWorker:
     """Splits the one listed file of an item and scores its clips in the same decode."""
 
     def __init__(self, settings: SplitSettings, scoring: ScoreSettings) -> None:
-        self.settings, self.judges = settings, Judges(scoring)
+        self.settings, self.judges = settings, load_judges(scoring)
 
     def __call__(self, item: Item) -> Outcome:
         (file,) = item.inputs.values()

@@ -35,7 +35,7 @@ import ray
 import ray.exceptions
 from pydantic import BaseModel, Field
 
-from curation.records import Failure, content_id
+from curation.records import Failure, UserError, content_id
 from curation.tables import Workspace, sweep
 from jobs.cluster import Capacity, capacity
 from jobs.progress import Progress
@@ -175,8 +175,9 @@ class Ledger:
 class _PartWriter:
     """The actor: runs a batch of items through the worker and writes their part of every table."""
 
-    def __init__(self, job: Job, workspace_uri: str, ledger: Any, settings: EngineSettings) -> None:
+    def __init__(self, job: Job, workspace_uri: str, ledger: Any, settings: EngineSettings, last_try: bool) -> None:
         self.workspace, self.ledger, self.settings = Workspace(workspace_uri), ledger, settings
+        self.last_try = last_try
         self.name, self.digest, self.tables = job.name, job.digest, (*job.shared_tables, *job.tables)
         cv2.setNumThreads(max(1, int(settings.cpus_per_worker)))  # torch obeys OMP_NUM_THREADS, which Ray sets
         self.worker = job.make_worker()
@@ -198,12 +199,15 @@ class _PartWriter:
         deaths = ray.get(self.ledger.begin.remote(item.key, item.label))
         if len(deaths) < MAX_DEATHS and TOO_LONG not in dict(deaths):
             with self._time_limit(item.key):
-                # The one catch of the engine: whatever a worker raises becomes a failure row of each of its inputs.
+                # The one catch of the engine: whatever a worker raises becomes a failure row of each of its inputs,
+                # but a storage that fails is asked once more at the end of the run.
                 try:
                     outcome = self.worker(item)
                 except Exception as error:
-                    reason = str(getattr(error, "reason", type(error).__name__))
-                    outcome = Outcome(failures=[(key, reason, str(error)) for key in item.inputs])
+                    again = isinstance(error, OSError) and not self.last_try
+                    reason = "storage failed" if isinstance(error, OSError) else type(error).__name__
+                    failure = (str(getattr(error, "reason", reason)), str(error))
+                    outcome = Outcome(failures=[] if again else [(key, *failure) for key in item.inputs])
         elif len(item.inputs) > 1:
             outcome = Outcome()  # neither result nor failure: the next round tries each of its inputs alone
         else:
@@ -318,7 +322,7 @@ def _run_round(
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     results = ray.data.from_arrow(blocks).map_batches(
         _PartWriter,
-        fn_constructor_args=(replace(job, items=()), workspace.uri, ledger, settings),
+        fn_constructor_args=(replace(job, items=()), workspace.uri, ledger, settings, alone),
         batch_size=None,
         batch_format="pyarrow",
         zero_copy_batch=True,
@@ -329,11 +333,30 @@ def _run_round(
     total = sum(len(item.inputs) for item in due)
     try:
         with Progress(label, total, job.unit) as progress, _watch(ledger, progress, settings.stall_limit_s):
-            for _ in results.iter_batches(batch_size=None, batch_format="pyarrow"):
-                pass
+            try:
+                for _ in results.iter_batches(batch_size=None, batch_format="pyarrow"):
+                    pass
+            except Exception as error:
+                if cannot_write := _storage_error(error):
+                    raise UserError(
+                        f"{job.name}: results cannot be written to {workspace.uri}: {cannot_write}. What is finished "
+                        "stays; make room or mend the storage, and run it again to go on"
+                    ) from error
+                raise
             progress.advance(total - progress.done, note="")
     finally:
         ray.kill(ledger)  # the dataset holds on to it, and an idle process costs 150 MB
+
+
+def _storage_error(error: BaseException | None) -> OSError | None:
+    """The OSError that a writing actor died of, wherever Ray put it among the causes."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        if isinstance(error, OSError):
+            return error
+        error = getattr(error, "cause", None) or error.__cause__ or error.__context__
+    return None
 
 
 @contextmanager

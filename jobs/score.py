@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from curation.crop import crop_version
 from curation.records import Clip, Crop, UserError, content_id
-from curation.score import Answers, Judges, ScoreSettings, missing_requirements, score_clips, versions
+from curation.score import Answers, ScoreSettings, load_judges, missing_requirements, score_clips, versions
 from curation.tables import Workspace
 from jobs.cluster import joined, refuse_missing
 from jobs.engine import Item, Job, Outcome, Tally, report, run as run_job
@@ -38,7 +38,7 @@ class ScoreWorker:
     """Holds everything that looks at clips; an item is one video's clips."""
 
     def __init__(self, settings: ScoreSettings) -> None:
-        self.judges = Judges(settings)
+        self.judges = load_judges(settings)
 
     def __call__(self, item: Item) -> Outcome:
         clips = sorted(item.inputs.values(), key=lambda clip: (clip.start_pts, clip.clip_id))

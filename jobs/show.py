@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import cv2
 
 from curation.records import Clip, UserError
-from curation.score import Judges, ScoreSettings, watch_clips
+from curation.score import ScoreSettings, load_judges, watch_clips
 from curation.scorer import Answer, scorer_class
 from curation.source import UnreadableVideo
 
@@ -27,7 +27,7 @@ def show(context: "Context", scorer_name: str, clip_id: str, with_picture: bool)
     clip = find_clip(context, clip_id)
     kind, settings = scorer_class(scorer_name), context.recipe.score
     alone = ScoreSettings.model_validate(settings.model_dump() | {"scorers": (scorer_name,), "embedders": ()})
-    judges = Judges(alone)
+    judges = load_judges(alone)
     scorer = judges.scorers[scorer_name]
     ((_, watched),) = watch_clips(clip.uri, [clip], judges.specs)
     if isinstance(watched, UnreadableVideo):

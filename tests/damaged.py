@@ -1,6 +1,6 @@
 """A corpus of damaged video files, made on the spot: at least 300, each named for what was done to it.
 
-    small whole files (mp4 with index behind and in front, mkv, ts, webm) --> flips, cuts at every box, lies, foreign files
+    small whole files (mp4, mkv, ts) --> flips, losses, cuts at every box, lies, foreign files
 
 What comes of each is for the tests to say; every one must end as clips or as a failure that a person understands.
 """

@@ -1,20 +1,31 @@
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from curation.crop import CropSettings
 from curation.records import Clip, Score, UserError
-from curation.score import ScoreSettings, load_scorers, missing_requirements, score_clips, scorer_versions
+from curation.score import (
+    Answers,
+    Judges,
+    ScoreSettings,
+    load_judges,
+    missing_requirements,
+    score_clips,
+    scorer_versions,
+)
 from curation.scorer import ClipFrames, Scorer
 from curation.source import UnreadableVideo
 from curation.split import SplitSettings, split_video
 from curation.video import FrameSpec
-from tests.footage import Cuts, broken_files, moving_texture
+from tests.footage import Cuts, broken_files, drift, moving_texture, texture, write_video
 
 Hard = Callable[[str], Cuts]
-QUICK = ScoreSettings(scorers=("sharpness", "exposure", "motion"))
+QUICK = ScoreSettings(scorers=("sharpness", "exposure", "motion"), embedders=())
 
 
 class Probe:
@@ -47,20 +58,28 @@ def clips_in(path: Path, **settings: Any) -> list[Clip]:
     return split_video(str(path), SplitSettings(**settings))[1]
 
 
-def values(results: list[tuple[Clip, list[Score] | UnreadableVideo]]) -> dict[str, list[float | None]]:
-    return {clip.clip_id: [score.value for score in got] for clip, got in results if isinstance(got, list)}
+def values(results: list[tuple[Clip, Answers | UnreadableVideo]]) -> dict[str, list[float | None]]:
+    return {clip.clip_id: [score.value for score in got.scores] for clip, got in results if isinstance(got, Answers)}
+
+
+def judged_by(scorers: dict[str, Scorer]) -> Judges:
+    return Judges(scorers, {}, dict.fromkeys(scorers, "1"), CropSettings(borders=False))
+
+
+def scores_of(got: Answers | UnreadableVideo) -> list[Score]:
+    assert isinstance(got, Answers)
+    return got.scores
 
 
 def test_every_clip_gets_every_score_in_order(hard: Hard) -> None:
     path = hard("b-frames").path
     clips = clips_in(path)
-    results = list(score_clips(str(path), clips, load_scorers(QUICK)))
+    results = list(score_clips(str(path), clips, load_judges(QUICK)))
     assert [clip for clip, _ in results] == clips
     versions = scorer_versions(QUICK)
-    for clip, scores in results:
-        assert isinstance(scores, list)
-        assert [score.scorer for score in scores] == list(QUICK.scorers)
-        for score in scores:
+    for clip, got in results:
+        assert [score.scorer for score in scores_of(got)] == list(QUICK.scorers)
+        for score in scores_of(got):
             assert (score.clip_id, score.version, score.error) == (clip.clip_id, versions[score.scorer], None)
 
 
@@ -68,7 +87,7 @@ def test_every_clip_gets_every_score_in_order(hard: Hard) -> None:
 def test_a_clip_scores_alone_as_among_its_neighbours(hard: Hard, name: str) -> None:
     path = hard(name).path
     clips = clips_in(path)
-    scorers = load_scorers(QUICK)
+    scorers = load_judges(QUICK)
     together = values(list(score_clips(str(path), clips, scorers)))
     for clip in (clips[-1], clips[1]):
         assert values(list(score_clips(str(path), [clip], scorers)))[clip.clip_id] == together[clip.clip_id]
@@ -79,16 +98,16 @@ def test_overlapping_clips_in_any_order_get_their_own_frames(hard: Hard) -> None
     whole = split_video(str(path), SplitSettings(options={"threshold": 255}))[1]
     clips = [*whole, *reversed(clips_in(path))]
     probe = Probe(FrameSpec(None, 32))
-    counted = dict(score_clips(str(path), clips, {"probe": probe}))
+    counted = dict(score_clips(str(path), clips, judged_by({"probe": probe})))
     for clip in clips:
-        (score,) = counted[clip]  # type: ignore[misc]
+        (score,) = scores_of(counted[clip])
         assert score.value == clip.num_frames
 
 
 def test_scorers_with_equal_specs_see_the_same_arrays(hard: Hard) -> None:
     path = hard("plain").path
     probes: dict[str, Scorer] = {name: Probe(FrameSpec(4, 32)) for name in ("one", "two")}
-    list(score_clips(str(path), clips_in(path)[:1], probes))
+    list(score_clips(str(path), clips_in(path)[:1], judged_by(probes)))
     one, two = probes.values()
     assert one.given[0].luma is two.given[0].luma  # type: ignore[attr-defined]
 
@@ -96,7 +115,7 @@ def test_scorers_with_equal_specs_see_the_same_arrays(hard: Hard) -> None:
 def test_frames_are_let_go_when_their_clip_is_over(hard: Hard) -> None:
     path = hard("plain").path
     clips = clips_in(path)
-    results = score_clips(str(path), clips, {"probe": Probe(FrameSpec(None, 32))})
+    results = score_clips(str(path), clips, judged_by({"probe": Probe(FrameSpec(None, 32))}))
     assert next(results)[0] == clips[0]  # before the end of the file
 
 
@@ -107,9 +126,8 @@ def test_a_scorer_that_fails_gives_an_error_not_a_number(hard: Hard) -> None:
         "undefined": Probe(FrameSpec(4, 32), float("nan")),
         "right": Probe(FrameSpec(4, 32), 7.0),
     }
-    for _, scores in score_clips(str(path), clips_in(path), scorers):
-        assert isinstance(scores, list)
-        assert [(score.value, score.error) for score in scores] == [
+    for _, got in score_clips(str(path), clips_in(path), judged_by(scorers)):
+        assert [(score.value, score.error) for score in scores_of(got)] == [
             (None, "ZeroDivisionError: no pixels"),
             (None, "ValueError: the value is nan"),
             (7.0, None),
@@ -124,8 +142,8 @@ def test_a_clip_that_does_not_decode_spares_its_neighbours(tmp_path: Path) -> No
     content[start:end] = bytes(end - start)
     path.write_bytes(content)
     damaged = [clip.__class__(**{**clip.__dict__, "video_id": clips_in(path)[0].video_id}) for clip in clips]
-    results = list(score_clips(str(path), damaged, load_scorers(QUICK)))
-    assert [type(got) for _, got in results] == [list, UnreadableVideo, list]
+    results = list(score_clips(str(path), damaged, load_judges(QUICK)))
+    assert [type(got) for _, got in results] == [Answers, UnreadableVideo, Answers]
     assert results[1][1].reason == "no decodable frame"  # type: ignore[union-attr]
 
 
@@ -136,13 +154,13 @@ def test_a_file_that_broke_after_the_split_fails_for_all_its_clips(hard: Hard, t
         (moving_texture(tmp_path / "other.mp4"), "source changed"),
         (broken_files(tmp_path)["empty"], "source changed"),
     ):
-        results = list(score_clips(str(path), clips, load_scorers(QUICK)))
+        results = list(score_clips(str(path), clips, load_judges(QUICK)))
         assert [clip for clip, _ in results] == clips
         assert {got.reason for _, got in results if isinstance(got, UnreadableVideo)} == {reason}
 
 
 def test_no_clips_open_no_file() -> None:
-    assert list(score_clips("/nowhere.mp4", [], {})) == []
+    assert list(score_clips("/nowhere.mp4", [], judged_by({}))) == []
 
 
 def test_all_that_is_missing_is_said_before_anything_is_loaded() -> None:
@@ -150,7 +168,7 @@ def test_all_that_is_missing_is_said_before_anything_is_loaded() -> None:
     (sentence,) = missing_requirements(settings)
     assert sentence.startswith("aesthetic lacks the CLIP weights: set score.options.aesthetic.pretrained")
     with pytest.raises(UserError, match="cannot score: aesthetic lacks the CLIP weights"):
-        load_scorers(settings)
+        load_judges(settings)
     assert missing_requirements(QUICK) == []
 
 
@@ -163,4 +181,34 @@ def test_settings_name_their_mistakes() -> None:
 
 def test_options_reach_their_scorer() -> None:
     settings = ScoreSettings(scorers=("motion",), options={"motion": {"fps": 5}})
-    assert load_scorers(settings)["motion"].frames == FrameSpec(5, 144)
+    assert load_judges(settings).scorers["motion"].frames == FrameSpec(5, 144)
+
+
+def test_every_answer_is_about_the_cropped_part(tmp_path: Path) -> None:
+    bars = [
+        np.pad(picture[30:-30], ((30, 30), (0, 0), (0, 0))) for picture in drift(texture(1, (320, 180)), 48, (2, 1))
+    ]
+    path = write_video(tmp_path / "letterboxed.mp4", bars)
+    probe = Probe(FrameSpec(4, 32))
+    judges = replace(judged_by({"probe": probe}), crop=CropSettings())
+    ((_, got),) = score_clips(str(path), clips_in(path), judges)
+    assert isinstance(got, Answers) and got.crop.reason == "letterbox"
+    assert abs(got.crop.top - 30) <= 4 and abs(got.crop.height - 120) <= 8 and got.crop.width == 320
+    (seen,) = probe.given
+    assert seen.luma.shape[1] == pytest.approx(32 * got.crop.height / 180, abs=1)
+    assert seen.about.crop == got.crop and seen.whole is not None and seen.luma.mean() > seen.whole.luma.mean()
+
+
+def test_a_crop_of_other_settings_makes_other_versions() -> None:
+    plain = ScoreSettings(scorers=("exposure",), crop=CropSettings(borders=False))
+    assert scorer_versions(plain) != scorer_versions(ScoreSettings(scorers=("exposure",)))
+
+
+def test_each_embedder_gives_each_clip_a_unit_vector(hard: Hard) -> None:
+    path = hard("plain").path
+    settings = ScoreSettings(scorers=())
+    for clip, got in score_clips(str(path), clips_in(path), load_judges(settings)):
+        assert isinstance(got, Answers)
+        (embedding,) = got.embeddings
+        assert embedding.clip_id == clip.clip_id and embedding.embedder == "perceptual_hash"
+        assert np.linalg.norm(embedding.vector) == pytest.approx(1, abs=1e-4)
