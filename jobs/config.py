@@ -19,6 +19,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from annotation.project import AnnotationSettings
 from curation.gates import GateSettings
+from curation.groups import GroupSettings
 from curation.records import UserError, content_id
 from curation.score import ScoreSettings
 from curation.split import SplitSettings
@@ -38,6 +39,7 @@ class Recipe(BaseModel, frozen=True, extra="forbid"):
     engine: EngineSettings = Field(default_factory=EngineSettings)
     split: SplitSettings = Field(default_factory=SplitSettings)
     score: ScoreSettings = Field(default_factory=ScoreSettings)
+    group: GroupSettings = Field(default_factory=GroupSettings)
     gates: GateSettings = Field(default_factory=GateSettings)
     annotation: AnnotationSettings = Field(default_factory=AnnotationSettings)
     pack: PackSettings = Field(default_factory=PackSettings)
