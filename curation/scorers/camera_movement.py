@@ -25,7 +25,7 @@ drawn at random; a third with somebody in the foreground, a third trembling), no
 of the 90 % with a confidence of 0.7 or more 99 % (with the foreground mover 97 %). Real footage: static shot for
 motorway 0.75 and crossing 0.96, kitchen 0.98, juggler 1.00; handheld shot 0.66 for a city seen from a hand that turns
 to and fro; zoom out 0.87 for a camera that retreats before a car; 0.2 and less for fireworks, darkness, a bird that
-fills the picture, cuts. Stripes of a broken decode were taken for a hand (0.73).
+fills the picture. Stripes of a broken decode were taken for a hand (0.73).
 """
 
 from dataclasses import dataclass
