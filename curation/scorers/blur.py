@@ -91,4 +91,4 @@ def _edges_along_rows(luma: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     steps = np.zeros_like(luma)
     steps[:, 1:] = cv2.absdiff(luma[:, 1:], luma[:, :-1])
     is_edge = (contrast >= MIN_CONTRAST) & (steps == cv2.dilate(steps, window))
-    return contrast / cv2.max(steps, 1).astype(np.float32), is_edge
+    return contrast / np.maximum(steps, 1).astype(np.float32), is_edge

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from curation.scorers.blur import BlurScorer, BlurSettings, edge_width_px
-from tests.curation.clip_frames import clip_of, score_file
+from tests.curation.clip_frames import clip_of, value_of_file
 from tests.footage import texture
 
 
@@ -56,6 +56,6 @@ def test_a_frame_without_contrast_is_not_blurred() -> None:
 
 def test_real_footage_out_of_focus_is_told_from_sharp(real_footage: Path) -> None:
     scorer = BlurScorer(BlurSettings())
-    assert score_file(scorer, real_footage / "dover_FEQ-gdkTN4Q_000008_000018.mp4") > 0.2
+    assert value_of_file(scorer, real_footage / "dover_FEQ-gdkTN4Q_000008_000018.mp4") > 0.2
     for name in ("koala_4.36_NRiRCe2ok0M_21", "dover_17734", "mdn_flower", "moviepy_chaplin"):
-        assert score_file(scorer, real_footage / f"{name}.mp4") == 0, name
+        assert value_of_file(scorer, real_footage / f"{name}.mp4") == 0, name

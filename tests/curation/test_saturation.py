@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from curation.scorers.saturation import SaturationScorer, SaturationSettings
-from tests.curation.clip_frames import clip_of, score_file
+from tests.curation.clip_frames import clip_of, value_of_file
 from tests.footage import moving_texture
 
 
@@ -31,10 +31,10 @@ def test_dark_parts_do_not_count() -> None:
 
 def test_colours_come_through_the_decoder(tmp_path: Path) -> None:
     scorer = SaturationScorer(SaturationSettings())
-    assert score_file(scorer, moving_texture(tmp_path / "tinted.mp4", seconds=1, hue=20)) > 0.6
+    assert value_of_file(scorer, moving_texture(tmp_path / "tinted.mp4", seconds=1, hue=20)) > 0.6
 
 
 def test_black_and_white_film_is_told_from_colour(real_footage: Path) -> None:
     scorer = SaturationScorer(SaturationSettings())
-    assert score_file(scorer, real_footage / "moviepy_chaplin.mp4") < 0.02
-    assert score_file(scorer, real_footage / "skv_bigbuckbunny.mp4") > 0.3
+    assert value_of_file(scorer, real_footage / "moviepy_chaplin.mp4") < 0.02
+    assert value_of_file(scorer, real_footage / "skv_bigbuckbunny.mp4") > 0.3

@@ -6,7 +6,7 @@ import pytest
 
 from curation.records import Crop
 from curation.scorers.subtitles import SubtitlesScorer, SubtitlesSettings
-from tests.curation.clip_frames import clip_of, score_file
+from tests.curation.clip_frames import clip_of, value_of_file
 from tests.footage import drift, texture
 
 
@@ -51,5 +51,5 @@ def test_subtitles_that_were_cut_off_are_gone(scorer: SubtitlesScorer) -> None:
 
 
 def test_real_footage(real_footage: Path, scorer: SubtitlesScorer) -> None:
-    assert score_file(scorer, real_footage / "psd_testvideo.mp4") > 0.5  # fades end in black
-    assert score_file(scorer, real_footage / "dover_17734.mp4") == 0
+    assert value_of_file(scorer, real_footage / "psd_testvideo.mp4") > 0.5  # fades end in black
+    assert value_of_file(scorer, real_footage / "dover_17734.mp4") == 0

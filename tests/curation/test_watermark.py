@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from curation.scorers.watermark import WatermarkScorer, WatermarkSettings
-from tests.curation.clip_frames import clip_of, score_file
+from tests.curation.clip_frames import clip_of, value_of_file
 from tests.footage import drift, texture, write_video
 
 
@@ -65,10 +65,10 @@ def test_text_in_a_corner_counts_even_where_nothing_moves(scorer: WatermarkScore
 
 def test_it_survives_compression(tmp_path: Path, scorer: WatermarkScorer) -> None:
     frames = [stamped(frame, 580, 20, opacity=0.8) for frame in drift(texture(1, (640, 360), 16), 144, (3, 2))]
-    assert 0.002 < score_file(scorer, write_video(tmp_path / "marked.mp4", frames)) < 0.02
+    assert 0.002 < value_of_file(scorer, write_video(tmp_path / "marked.mp4", frames)) < 0.02
 
 
 def test_real_marks_are_found_and_real_corners_are_none(real_footage: Path, scorer: WatermarkScorer) -> None:
-    assert score_file(scorer, real_footage / "psd_testvideo.mp4") > 0.03
+    assert value_of_file(scorer, real_footage / "psd_testvideo.mp4") > 0.03
     for name in ("koala_4.31_w_HPjTkEUJg_48", "skv_bigbuckbunny", "dvr_traffic_camera", "dover_17734"):
-        assert score_file(scorer, real_footage / f"{name}.mp4") == 0, name
+        assert value_of_file(scorer, real_footage / f"{name}.mp4") == 0, name
