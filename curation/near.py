@@ -12,6 +12,10 @@
 Since x.y <= head(x).head(y) + |rest(x)| |rest(y)| (Cauchy-Schwarz), the heads lose no pair; only the cells can. Memory
 holds the vectors, 65 numbers a clip and a few tiles, however many clips are alike. Tiles go to one thread a core, each
 with one thread of BLAS: on small tiles that is 3-8 times less CPU than BLAS's own threads on a busy machine.
+
+D = 256, one in 20 a copy at the cosine 0.97: 99,000 random vectors took 17 CPU s (all with all) and 100,000 took 3.3
+(cells); 1,000,000 took 54 CPU s with 8 probes and 0.3 GiB beside the vectors, and found 0.982 of the copies among
+random vectors, the worst case for cells, and 0.9997 in clusters. Hence 12 probes.
 """
 
 import os
