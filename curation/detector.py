@@ -2,6 +2,11 @@
 
 A detector is fed every frame of a source once, in order, small and in colour, and answers with the PTS at which new
 shots begin. It may answer late, but in rising order; it never sees the file, so any decode can feed it.
+
+    frames ----push---->  | reported: every cut before settled_pts | not yet known: at most the detector's latency |
+
+`settled_pts` lets a reader of the same decode let go of frames whose shot is known, long before the film ends. A
+detector that needs more than PySceneDetect and OpenCV says so by a class method `missing() -> str | None`.
 """
 
 from fractions import Fraction
@@ -19,6 +24,11 @@ class Detector(Protocol):
 
     version: ClassVar[str]  # changes when the same frames may give other cuts
     settings_class: ClassVar[type[BaseModel]]
+
+    @property
+    def settled_pts(self) -> int | None:
+        """Every cut before this PTS has been reported; None before the first frame. Never falls."""
+        ...
 
     def push(self, frame: Frame) -> list[int]:
         """Take the next frame (with `bgr`); returns the PTS of first frames of new shots decided so far."""
@@ -45,6 +55,16 @@ def detector_settings(name: str, given: dict[str, Any]) -> BaseModel:
         UserError: unknown detector or setting, or a value out of range.
     """
     return settings_named(detectors, name, "Detector", given)
+
+
+def missing_requirement(name: str) -> str | None:
+    """What this machine lacks for the detector, in words, or None; ask before work starts.
+
+    Raises:
+        UserError: there is no such file.
+    """
+    ask = getattr(detector_class(name), "missing", None)
+    return None if ask is None else ask()
 
 
 def make_detector(name: str, settings: BaseModel, time_base: Fraction, frame_rate: float) -> Detector:

@@ -9,7 +9,8 @@
 Flow is Kroeger et al. 2016, "Fast Optical Flow using Dense Inverse Search", ultrafast preset, at 144 lines: 0.3 ms a
 pair. That preset works at a quarter of the size and enlarges, so every fourth vector loses nothing, and a clip of 100
 pairs keeps 1.8 MB. The fit is iteratively reweighted least squares (Geman-McClure weights) on every third of those
-vectors each way, which leaves moving things smaller than about 40 % of the picture out of account.
+vectors each way, which leaves things that move over up to a fifth of the picture out of account, at an eighth of the
+cost of the flow.
 
 Units: everything is in short sides of the picture and seconds. x runs right, y down, the origin is the picture's
 centre. Speeds are those of the picture: a camera that moves left gives x above 0. `zoom` is the rate at which the

@@ -8,7 +8,8 @@ encoder told to hurry looks less far. So it tells a still clip from a lively one
 Blocks coded without prediction have no vector and count for nothing. Bars of black count as still: the vectors are
 those of the whole coded picture, also where the clip is cropped. Codecs that give none (VP9, AV1, ProRes, most formats
 other than H.264, MPEG-4 and MPEG-2) are an error, never a number.
-REAL_PLACE
+Real footage (`motion` beside it): slides 0.00 (0.01), juggler 0.01 (0.03), crossing 0.05 (0.06), kitchen 0.11 (0.11),
+motorway 0.19 (0.06: wild vectors in the flat road), city from the hand 0.47 (0.37), driving before a car 0.75 (0.25).
 """
 
 from typing import ClassVar

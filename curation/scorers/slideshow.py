@@ -8,7 +8,8 @@ Cuts and dissolves between the pictures do not count, so a show of slides of 3 s
 about 0.85. A tripod that turns over a scene where nothing stirs looks the same and is caught as well; footage with a
 breath of wind, people or parallax in most of its seconds is not. Half of a clip held still (a title, a freeze at the
 end) gives about one half.
-REAL_PLACE
+Real footage: text on black 1.00, a film of test slides 0.73, animation with held drawings 0.26, a clip with stuck
+frames 0.13, a film's title and fade 0.06, everything else filmed below 0.02.
 """
 
 from typing import ClassVar

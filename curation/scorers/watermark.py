@@ -28,7 +28,7 @@ MAX_STILL_SHARE = 0.1  # of the edges outside of the corners
 MIN_CHANGE_LEVELS, RING_PX = 24, 8  # of half of the pixels around a mark, over the clip
 CLOSING_PX = 9  # letters of a mark are no further apart
 MIN_MARK_SHARE, MAX_MARK_SHARE = 0.0004, 0.04  # of the picture
-MIN_EDGE_PX = 30
+MIN_EDGE_PX, MIN_EDGE_SHARE = 30, 0.2  # of the mark's box: 0.4-0.6 for text, below 0.2 for what stays by chance
 
 
 class WatermarkSettings(TextSettings, frozen=True, extra="forbid"):
@@ -131,7 +131,8 @@ def _standing_marks(luma: np.ndarray, persistence: float) -> np.ndarray:
         if touches or not MIN_MARK_SHARE <= share <= MAX_MARK_SHARE:
             continue
         num_edge_px = int((standing[within] & (labels[within] == label)).sum())
-        if num_edge_px >= MIN_EDGE_PX and _median_around(change, within) >= MIN_CHANGE_LEVELS:
+        is_dense = num_edge_px >= max(MIN_EDGE_PX, MIN_EDGE_SHARE * width * height)
+        if is_dense and _median_around(change, within) >= MIN_CHANGE_LEVELS:
             marks[within] = True
     return marks
 

@@ -3,10 +3,10 @@
     python -m tests.bench.catalogue --clips 1000000 [--scorers 12] [--dimensions 256] [--folder DIR]
 
 Writes a synthetic workspace as the jobs write theirs (500 clips a part, a row per clip and scorer, 1 % failed, 0.5 %
-missing, hexadecimal ids, a vector per clip; not timed), then runs in a fresh process what the verbs `gates` and `route`
-run between reading the tables and pushing tasks: catalogue, four stages of gates with percentiles, verdicts written,
-the funnel, a second judging that finds nothing new, the route plan. Wall time; peak memory is that process's own. The
-last line is JSON for programs.
+missing, hexadecimal ids, a vector per clip of which one in twenty is near another; not timed), then runs in a fresh
+process what the verbs `gates`, `group` and `route` run between reading the tables and pushing tasks: catalogue, four
+stages of gates with percentiles, verdicts written, the funnel, a second judging that finds nothing new, the groups, the
+route plan. Wall time; peak memory is that process's own. The last line is JSON for programs.
 """
 
 import argparse
@@ -16,8 +16,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 
 import numpy as np
@@ -25,14 +25,22 @@ import pyarrow as pa
 
 from annotation.routing import select
 from curation.catalogue import read_catalogue
+from curation.embedder import make_embedder
 from curation.gates import GateRule, GateSettings, StageGates, resolve
 from curation.records import Decision
+from curation.score import ScoreSettings, scorer_versions
+from curation.split import splitter_version
 from curation.tables import Workspace
+from jobs.config import Context, Recipe
 from jobs.gates import judge_catalogue, write_verdicts
+from jobs.group import group
 
 CLIPS_PER_PART = 500  # 8 videos of about 60 clips: EngineSettings.items_per_part
 CLIPS_PER_VIDEO = 62
-SPLITTER = "content-1-0123456789"
+RECIPE = Recipe(score=ScoreSettings(scorers=("bits_per_pixel",)))
+SPLITTER = splitter_version(RECIPE.split)
+EMBEDDER = RECIPE.group.embedder
+CONCEPTS, SPREAD, TWIN_SPREAD = 500, 1.0, 0.1  # of the synthetic vectors, in the length of a concept's centre
 FAILED, MISSING = 0.01, 0.005
 MOVEMENTS = (
     "zoom in", "zoom out", "pan up", "pan down", "pan left", "pan right", "tilt up", "tilt down", "tilt left",
@@ -94,9 +102,21 @@ def write_workspace(workspace: Workspace, num_clips: int, num_scorers: int, dime
         workspace.table("clips").append_rows(stem, _clips(rng, clip_ids, start))
         workspace.table("scores").append_rows(stem, _scores(rng, clip_ids, names))
         if dimensions:
-            vectors = rng.standard_normal((count, dimensions), np.float32)
-            vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-            workspace.table("embeddings").append_rows(stem, _embeddings(clip_ids, vectors))
+            workspace.table("embeddings").append_rows(stem, _embeddings(clip_ids, _vectors(rng, count, dimensions)))
+
+
+def versions_of(names: Sequence[str]) -> dict[str, str]:
+    return {**dict.fromkeys(names, "1"), **scorer_versions(RECIPE.score)}
+
+
+def _vectors(rng: np.random.Generator, count: int, dimensions: int) -> np.ndarray:
+    """Unit vectors around the centres of concepts; every twentieth is a near duplicate of the one before it."""
+    centres = np.random.default_rng(0).standard_normal((CONCEPTS, dimensions), np.float32)
+    vectors = centres[rng.integers(0, CONCEPTS, count)]
+    vectors += SPREAD * rng.standard_normal(vectors.shape, np.float32)
+    vectors[19::20] = vectors[18 : count - 1 : 20]
+    vectors[19::20] += TWIN_SPREAD * rng.standard_normal(vectors[19::20].shape, np.float32)
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
 def _clips(rng: np.random.Generator, clip_ids: np.ndarray, start: int) -> pa.Table:
@@ -126,7 +146,7 @@ def _clips(rng: np.random.Generator, clip_ids: np.ndarray, start: int) -> pa.Tab
 
 def _scores(rng: np.random.Generator, clip_ids: np.ndarray, names: list[str]) -> pa.Table:
     """As `score` writes them: clip after clip, its scorers in their order."""
-    count, num_names = len(clip_ids), len(names)
+    count, num_names, versions = len(clip_ids), len(names), versions_of(names)
     values, labels = np.empty((count, num_names)), np.full((count, num_names), "", object)
     for index, name in enumerate(names):
         kind, *parameters = SCORERS.get(name, ("normal", 0.0, 1.0))
@@ -138,7 +158,7 @@ def _scores(rng: np.random.Generator, clip_ids: np.ndarray, names: list[str]) ->
         {
             "clip_id": np.repeat(clip_ids, num_names),
             "scorer": np.tile(names, count),
-            "version": ["1"] * values.size,
+            "version": np.tile([versions[name] for name in names], count),
             "value": pa.array(values.ravel(), mask=failed.ravel()),
             "error": pa.array(np.full(values.size, "ValueError: too few frames"), mask=~failed.ravel()),
             "label": np.where(failed, "", labels).ravel().astype(str),
@@ -153,8 +173,8 @@ def _embeddings(clip_ids: np.ndarray, vectors: np.ndarray) -> pa.Table:
     return pa.table(
         {
             "clip_id": clip_ids,
-            "embedder": ["synthetic"] * count,
-            "version": ["1"] * count,
+            "embedder": [EMBEDDER] * count,
+            "version": [make_embedder(EMBEDDER, {}).version] * count,
             "vector": pa.ListArray.from_arrays(offsets, pa.array(vectors.ravel())),
         }
     )
@@ -163,7 +183,7 @@ def _embeddings(clip_ids: np.ndarray, vectors: np.ndarray) -> pa.Table:
 def measure(folder: str, num_scorers: int) -> dict[str, float]:
     """Seconds of each step, and the peak memory of this process, GiB."""
     workspace, settings, seconds = Workspace(folder), gates(), {}
-    versions = dict.fromkeys([*SCORERS][:num_scorers], "1")
+    versions = versions_of([*SCORERS][:num_scorers])
 
     @contextmanager
     def timed(name: str) -> Iterator[None]:
@@ -171,6 +191,8 @@ def measure(folder: str, num_scorers: int) -> dict[str, float]:
         yield
         seconds[name] = time.perf_counter() - started_s
 
+    with timed("start of pyarrow"):  # which imports pandas with its first array
+        pa.array(["a"])
     with timed("catalogue"):
         catalogue = read_catalogue(workspace, SPLITTER, versions)
     with timed("judge"):
@@ -181,13 +203,16 @@ def measure(folder: str, num_scorers: int) -> dict[str, float]:
         judged.losses()
     with timed("nothing new"):
         write_verdicts(workspace, judged)
+    if workspace.table("embeddings").stems():
+        with timed("groups"), redirect_stdout(sys.stderr):
+            group(Context(RECIPE, workspace, argparse.Namespace()))
     with timed("route plan"):
         routed = select(judged.verdicts(), 0)
     for stage in judged.stages:
         counts = stage.counts()
         assert sum(counts.values()) == len(catalogue)
         print(f"{stage.stage:12}" + "".join(f" {counts[each]:>9} {each.value}" for each in Decision), file=sys.stderr)
-    print(f"{routed.num_rows} clips go to people", file=sys.stderr)
+    print(f"{routed.num_rows} clips go to people", file=sys.stderr, flush=True)
     peak_gib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     return {**seconds, "seconds": sum(seconds.values()), "peak_gib": peak_gib}
 

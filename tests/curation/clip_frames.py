@@ -35,6 +35,13 @@ def score_file(scorer: Scorer, path: Path) -> float | Answer:
     return scorer(frames_of_file(path, scorer.frames))
 
 
+def value_of_file(scorer: Scorer, path: Path) -> float:
+    """The same of a scorer that names no class."""
+    answer = score_file(scorer, path)
+    assert isinstance(answer, float)
+    return answer
+
+
 def frames_of_file(path: Path, spec: FrameSpec) -> ClipFrames:
     """A whole file as one clip."""
     frames = scan(str(path), [spec])

@@ -3,10 +3,11 @@
 from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from curation import catalogue as catalogue_module
-from curation.catalogue import FACTS, State, facts_of, read_catalogue
+from curation.catalogue import FACTS, Catalogue, State, facts_of, read_catalogue
 from curation.records import Clip, Crop, Score
 from curation.tables import Workspace
 
@@ -96,6 +97,17 @@ def test_the_columns_hold_what_the_table_reads(workspace):
 def test_places_leave_out_what_is_not_there(workspace):
     found = read_catalogue(workspace, "s", {})
     assert found.places(["c3", "nowhere", "c1"]).tolist() == [2, 0]
+
+
+def test_few_ids_of_many_are_found_as_all_of_them_are():
+    ids = pa.array(sorted(f"clip{number * number}" for number in range(500)))  # of different lengths
+    catalogue = Catalogue(ids, {})
+    for wanted in (["clip4", "clip5", "clip249001", "", "zzz"], ["clip0"], [], ids.slice(3, 7).to_pylist()):
+        expected = [ids.to_pylist().index(each) if each in ids.to_pylist() else -1 for each in wanted]
+        assert catalogue.find(wanted).tolist() == expected
+        assert (
+            catalogue.find(pa.chunked_array([wanted, ids.to_pylist()], pa.string())).tolist()[: len(wanted)] == expected
+        )
 
 
 def test_an_empty_workspace_is_an_empty_catalogue(tmp_path):

@@ -1,0 +1,182 @@
+"""How well does each shot detector find cuts, and what does it cost?
+
+    python -m tests.bench.cuts [FOLDER] [--without transnetv2,combined]      default: ../shared/videos
+
+FOLDER/cuts.json lists, for some files, the indices of the first frames of new shots ([] for one shot); only those files
+are read. Each is decoded once and its frames are pushed to every detector, with default settings. A cut within 2 frames
+of a listed one is right, each listed one at most once. "clips" are false cuts in files listed without cuts. Rendered
+films come apart: hard cuts at +-2 frames, fades and dissolves anywhere inside the transition, flashes as false cuts.
+Milliseconds are one thread's wall time per frame. The last line is JSON for programs.
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+
+from curation import detectors
+from curation.detector import Detector, detector_settings, make_detector, missing_requirement
+from curation.named_modules import names_in
+from curation.video import FrameSpec, scan
+from tests.bench.curation import decode
+from tests.cut_footage import CutFilm, cut_film
+
+DEFAULT_FOLDER = Path(__file__).resolve().parents[2].parent / "shared" / "videos"
+TOLERANCE_FRAMES = 2
+SHORT_SIDE_PX = 144
+Interval = tuple[int, int]  # first and last frame that may be called the new shot's first
+
+
+@dataclass
+class Tally:
+    """Cuts found right, found wrong and missed; `clips` counts the wrong ones in films without any cut."""
+
+    right: int = 0
+    wrong: int = 0
+    missed: int = 0
+    clips: int = 0
+    seconds: float = 0.0
+
+    @property
+    def precision(self) -> float:
+        return self.right / max(1, self.right + self.wrong)
+
+    @property
+    def recall(self) -> float:
+        return self.right / max(1, self.right + self.missed)
+
+    @property
+    def f1(self) -> float:
+        return 2 * self.right / max(1, 2 * self.right + self.wrong + self.missed)
+
+    def add(self, found: Sequence[int], true: Sequence[Interval]) -> None:
+        right = matched(found, true)
+        self.right += right
+        self.wrong += len(found) - right
+        self.missed += len(true) - right
+        self.clips += 0 if true else len(found)
+
+
+def matched(found: Sequence[int], true: Sequence[Interval]) -> int:
+    """How many found cuts fall on a transition of their own, both in rising order."""
+    left = sorted(found)
+    right = 0
+    for first, last in sorted(true):
+        hits = [cut for cut in left if first - TOLERANCE_FRAMES <= cut <= last + TOLERANCE_FRAMES]
+        if hits:
+            right += 1
+            left = [cut for cut in left if cut > hits[0]]
+    return right
+
+
+def cuts_found(path: Path, names: Sequence[str], tallies: dict[str, Tally]) -> tuple[dict[str, list[int]], int]:
+    """Frame indices of every detector's cuts, from one decode, and the number of frames; seconds go to `tallies`."""
+    frames = scan(str(path), [FrameSpec(fps=None, short_side_px=SHORT_SIDE_PX, planes="bgr")])
+    made: dict[str, Detector] = {}
+    found: dict[str, list[int]] = {name: [] for name in names}
+    index_of: dict[int, int] = {}
+    for seen in frames:
+        index_of[seen.frame.pts] = len(index_of)
+        assert frames.facts is not None
+        for name in names:
+            if name not in made:
+                rate = frames.facts.frame_rate or 25
+                made[name] = make_detector(name, detector_settings(name, {}), frames.facts.time_base, rate)
+            started_s = time.perf_counter()
+            found[name] += made[name].push(seen.frame)
+            tallies[name].seconds += time.perf_counter() - started_s
+    for name in names:
+        started_s = time.perf_counter()
+        found[name] += made[name].finish()
+        tallies[name].seconds += time.perf_counter() - started_s
+    return {name: [index_of[cut] for cut in cuts] for name, cuts in found.items()}, len(index_of)
+
+
+def real(folder: Path, names: Sequence[str]) -> dict[str, Tally]:
+    truth: dict[str, list[int]] = json.loads((folder / "cuts.json").read_text())
+    tallies = {name: Tally() for name in names}
+    num_frames, decode_s = 0, 0.0
+    for file, cuts in sorted(truth.items()):
+        started_s = time.perf_counter()
+        decode(str(folder / file))
+        decode_s += time.perf_counter() - started_s
+        found, num_here = cuts_found(folder / file, names, tallies)
+        num_frames += num_here
+        for name in names:
+            tallies[name].add(found[name], [(cut, cut) for cut in cuts])
+            if sorted(found[name]) != cuts:
+                print(f"{file}: {name} found {found[name]}, listed {cuts}", flush=True)
+    print(
+        f"\n{len(truth)} files, {num_frames} frames; a bare decode takes {1000 * decode_s / num_frames:.2f} ms a frame"
+    )
+    print(
+        f"{'detector':12} {'TP':>4} {'FP':>4} {'FN':>4} {'prec.':>6} {'recall':>6} "
+        f"{'F1':>6} {'clips':>6} {'ms':>7} x decode"
+    )
+    for name, tally in tallies.items():
+        print(
+            f"{name:12} {tally.right:4} {tally.wrong:4} {tally.missed:4} {tally.precision:6.3f} {tally.recall:6.3f} "
+            f"{tally.f1:6.3f} {tally.clips:6} {1000 * tally.seconds / num_frames:7.3f} {tally.seconds / decode_s:6.2f}"
+        )
+    return tallies
+
+
+def rendered_films(folder: Path) -> dict[str, list[CutFilm]]:
+    """Films of each kind, 4 transitions each; names of kinds as printed."""
+    seeds = (1, 2, 3)
+    return {
+        "hard": [cut_film(folder / f"hard{seed}.mp4", ["hard"] * 4, seed=seed) for seed in seeds],
+        "fade 1 s": [cut_film(folder / f"fade{seed}.mp4", ["fade"] * 4, seed=seed) for seed in seeds],
+        "dissolve 0.5 s": [
+            cut_film(folder / f"short{seed}.mp4", ["dissolve"] * 4, transition_s=0.5, seed=seed) for seed in seeds
+        ],
+        "dissolve 2.5 s": [
+            cut_film(folder / f"long{seed}.mp4", ["dissolve"] * 4, 3.0, transition_s=2.5, seed=seed) for seed in seeds
+        ],
+        "flash": [cut_film(folder / f"flash{seed}.mp4", [], seed=seed, flashes=True) for seed in seeds],
+    }
+
+
+def rendered(names: Sequence[str]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        films = rendered_films(Path(folder))
+        print(f"\nrendered, right / false of listed\n{'detector':12} " + " ".join(f"{kind:>16}" for kind in films))
+        rows: dict[str, dict[str, Tally]] = {name: {kind: Tally() for kind in films} for name in names}
+        for kind, several in films.items():
+            for film in several:
+                found, _ = cuts_found(film.path, names, {name: rows[name][kind] for name in names})
+                for name in names:
+                    rows[name][kind].add(found[name], [(each.first, each.last) for each in film.transitions])
+        for name in names:
+            cells = [f"{each.right} / {each.wrong} of {each.right + each.missed}" for each in rows[name].values()]
+            print(f"{name:12} " + " ".join(f"{cell:>16}" for cell in cells))
+
+
+def main(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.cuts")
+    parser.add_argument("folder", nargs="?", type=Path, default=DEFAULT_FOLDER)
+    parser.add_argument("--without", default="", help="detectors to leave out, with commas between them")
+    options = parser.parse_args(arguments)
+    if not (options.folder / "cuts.json").is_file():
+        print(f"{options.folder} has no cuts.json; give a folder of footage with one", file=sys.stderr)
+        return 2
+    cv2.setNumThreads(1)
+    names = [name for name in names_in(detectors) if name not in options.without.split(",")]
+    for name in names:
+        if lacking := missing_requirement(name):
+            print(f"{name} is left out: {lacking}")
+    names = [name for name in names if not missing_requirement(name)]
+    tallies = real(options.folder, names)
+    rendered(names)
+    print(json.dumps({"f1": {name: round(tally.f1, 3) for name, tally in tallies.items()}}))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
