@@ -87,7 +87,10 @@ class Judges:
     ) -> tuple[Crop, dict[FrameSpec, ClipFrames]]:
         """A clip's crop and its cropped frames, from what was collected for each of `specs`."""
         whole = {spec: ClipFrames.of(frames[spec], spec, about) for spec in self.specs}
-        crop = find_crop(clip_id, whole, self.crop, self.reader)
+        if self.crop.borders or self.crop.subtitles:
+            crop = find_crop(clip_id, whole, self.crop, self.reader)
+        else:
+            crop = Crop(clip_id, crop_version(self.crop), 0, 0, about.width, about.height, "")
         return crop, {spec: each.cropped(crop) for spec, each in whole.items()}
 
     def answer(self, clip_id: str, frames: Mapping[FrameSpec, Sequence[Frame]], about: About) -> Answers:
