@@ -6,7 +6,8 @@ Writes a synthetic workspace as the jobs write theirs (500 clips a part, a row p
 missing, hexadecimal ids, a vector per clip of which one in twenty is near another; not timed), then runs in a fresh
 process what the verbs `gates`, `group` and `route` run between reading the tables and pushing tasks: catalogue, four
 stages of gates with percentiles, verdicts written, the funnel, a second judging that finds nothing new, the groups, the
-route plan. Wall time; peak memory is that process's own. The last line is JSON for programs.
+route plan. Wall time; CPU time (imports and all) and peak memory are that process's own. The last line is JSON for
+programs.
 """
 
 import argparse
@@ -213,8 +214,9 @@ def measure(folder: str, num_scorers: int) -> dict[str, float]:
         assert sum(counts.values()) == len(catalogue)
         print(f"{stage.stage:12}" + "".join(f" {counts[each]:>9} {each.value}" for each in Decision), file=sys.stderr)
     print(f"{routed.num_rows} clips go to people", file=sys.stderr, flush=True)
-    peak_gib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    return {**seconds, "seconds": sum(seconds.values()), "peak_gib": peak_gib}
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    cpu_s = used.ru_utime + used.ru_stime
+    return {**seconds, "seconds": sum(seconds.values()), "cpu_s": cpu_s, "peak_gib": used.ru_maxrss / 2**20}
 
 
 def main(arguments: list[str]) -> int:
@@ -238,7 +240,7 @@ def main(arguments: list[str]) -> int:
     found = json.loads(child.stdout.splitlines()[-1])
     for name, value in found.items():
         print(f"{name:16} {value:9.2f}")
-    print(json.dumps({name: round(found[name], 3) for name in ("seconds", "peak_gib")}))
+    print(json.dumps({name: round(found[name], 3) for name in ("seconds", "cpu_s", "peak_gib")}))
     return 0
 
 
