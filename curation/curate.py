@@ -93,7 +93,7 @@ class _Curator:
         if not all(frames.values()):
             return None
         num_bytes = self.frames.num_bytes(start_pts, end_pts)
-        about = About(*self.facts.geometry.size, (last - first) / span.duration_s, num_bytes, self.title)
+        about = About(*self.facts.geometry.size, (last - first) / span.duration_s, num_bytes, last - first, self.title)
         return self.judges.answer(clip_id_of(self.video_id, span, splitter_version(self.settings)), frames, about)
 
     def _ticked(self, spec: FrameSpec, start_pts: int, end_pts: int) -> list[Frame]:

@@ -41,16 +41,6 @@ class SceneDetectBinding:
         self._last = FrameTimecode(Timecode(frame.pts - self._first_pts, self._time_base), self._rate)
         return [self._pts_of(cut) for cut in self._detector.process_frame(self._last, frame.bgr)]
 
-    @property
-    def settled_pts(self):
-        if self._last is None:
-            return None
-        f = getattr(self._detector, "_flash_filter", None)
-        last = self._last.pts + self._first_pts
-        if f is not None and f._merge_triggered:
-            return f._merge_start.pts + self._first_pts
-        return last
-
     def finish(self) -> list[int]:
         if self._last is None or self._first_pts is None:
             return []

@@ -191,7 +191,7 @@ def watch_clips(
                 where = f"{clip.uri} from {clip.start_s:.3f} s to {clip.end_s:.3f} s"
                 return clip, UnreadableVideo("no decodable frame", where)
             rate, num_bytes = clip.num_frames / clip.duration_s, frames.num_bytes(clip.start_pts, clip.end_pts)
-            about = About(clip.width, clip.height, rate, num_bytes, title_of(uri, frames.facts))
+            about = About(clip.width, clip.height, rate, num_bytes, clip.num_frames, title_of(uri, frames.facts))
             return clip, Watched({spec: _ticked(each) for spec, each in seen.items()}, about)
 
         for seen in frames:

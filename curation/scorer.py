@@ -42,9 +42,9 @@ class About:
     height: int
     frame_rate: float  # mean over the clip
     num_bytes: int | None = None  # coded size of the clip's packets, None if it was not counted
+    num_frames: int | None = None  # of the source, in the clip; None if they were not counted
     caption: str = ""  # what somebody wrote about the clip or its source, empty if nobody did
     crop: Crop | None = None
-    num_frames: int | None = None  # of the source, in the clip; None if they were not counted
 
 
 @dataclass(frozen=True)

@@ -69,7 +69,7 @@ def answered(workspace: Workspace, settings: ScoreSettings) -> dict[str, set[str
     for table, column in (("scores", "scorer"), ("embeddings", "embedder")):
         for part in workspace.table(table).parts(["clip_id", column, "version"], encoded=[column, "version"]):
             for name, version in wanted.items():
-                mine = part.filter(pc.and_(pc.equal(part[column], name), pc.equal(part["version"], version)))
+                mine = part.filter((pc.field(column) == name) & (pc.field("version") == version))
                 found[name].update(mine["clip_id"].to_pylist())
     return found
 

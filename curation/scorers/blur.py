@@ -7,7 +7,7 @@ no-reference perceptual blur metric"). A frame is blurred if even the sharpest t
 more at 360 lines; across and down are measured apart and the worse one counts, so a shaken or panned frame is blurred.
 Plain scenes, soft light and a background out of focus are not, as they are by the variance of the Laplacian. Medians on
 real footage: in focus 1.1-2.0 px, soft 2.1-3.2, out of focus or shaken 3.3-5.2. Noise hides blur. A frame without
-contrast (24 levels) is not blurred; `flatness` and `exposure` are about that. The majority rule is Open-Sora 2.0's.
+contrast (24 levels) is not blurred; `flatness` and `exposure` are about that. The majority of five frames is Open-Sora 2.0's rule.
 """
 
 from typing import ClassVar
@@ -29,6 +29,7 @@ SHARPEST_SHARE = 0.1
 
 class BlurSettings(BaseModel, frozen=True, extra="forbid"):
     fps: float = Field(default=2.0, gt=0, description="frames looked at per second")
+    max_frames: int = Field(default=5, ge=1, description="most frames looked at, spread over the clip")
     blurred_from_px: float = Field(
         default=3.5, gt=1, le=WINDOW_PX, description="width of a frame's sharpest edges from which on it is blurred"
     )
@@ -44,7 +45,7 @@ class BlurScorer:
     def __init__(self, settings: BlurSettings) -> None:
         self.settings = settings
         self.frames = FrameSpec(settings.fps, short_side_px=360)
-        self.version = f"1/{settings.fps:g}fps-{settings.blurred_from_px:g}px"
+        self.version = f"2/{settings.fps:g}fps-{settings.max_frames}-{settings.blurred_from_px:g}px"
 
     def missing(self) -> str | None:
         return None
@@ -53,12 +54,18 @@ class BlurScorer:
         pass
 
     def __call__(self, clip: ClipFrames) -> float:
-        return float(np.mean([width >= self.settings.blurred_from_px for width in frame_edge_widths(clip)]))
+        return float(np.mean([width >= self.settings.blurred_from_px for width in self._widths(clip).values()]))
+
+    def _widths(self, clip: ClipFrames) -> dict[int, float]:
+        """Frame -> width in px of its sharpest edges, 0 for one without contrast."""
+        looked_at = spread(len(clip.luma), self.settings.max_frames)
+        return clip.once(
+            ("edge widths", len(looked_at)), lambda: {index: edge_width_px(clip.luma[index]) for index in looked_at}
+        )
 
     def draw(self, clip: ClipFrames) -> np.ndarray:
-        widths = frame_edge_widths(clip)
-        pictures = []
-        for index in spread(len(widths), 4):
+        widths, pictures = self._widths(clip), []
+        for index in sorted(widths)[:4]:
             luma, sharp = clip.luma[index], np.zeros(clip.luma.shape[1:], np.float32)
             for picture, place in ((luma, sharp), (luma.T, sharp.T)):
                 widths_px, is_edge = _edges_along_rows(np.ascontiguousarray(picture))
@@ -67,11 +74,6 @@ class BlurScorer:
             pictures.append(captioned(luma, f"{words}: edges of {widths[index]:.2f} px"))
             pictures.append(captioned(heat(cv2.dilate(sharp, np.ones((3, 3))), 1.0), "red: edges of 1 px"))
         return sheet(pictures)
-
-
-def frame_edge_widths(clip: ClipFrames) -> list[float]:
-    """Width in px of each frame's sharpest edges, 0 for one without contrast; computed once, whoever asks."""
-    return clip.once(("edge widths",), lambda: [edge_width_px(luma) for luma in clip.luma])
 
 
 def edge_width_px(luma: np.ndarray) -> float:
