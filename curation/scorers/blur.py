@@ -7,7 +7,8 @@ no-reference perceptual blur metric"). A frame is blurred if even the sharpest t
 more at 360 lines; across and down are measured apart and the worse one counts, so a shaken or panned frame is blurred.
 Plain scenes, soft light and a background out of focus are not, as they are by the variance of the Laplacian. Medians on
 real footage: in focus 1.1-2.0 px, soft 2.1-3.2, out of focus or shaken 3.3-5.2. Noise hides blur. A frame without
-contrast (24 levels) is not blurred; `flatness` and `exposure` are about that. The majority of five frames is Open-Sora 2.0's rule.
+contrast (24 levels) is not blurred; `flatness` and `exposure` are about that. The majority of five frames is
+Open-Sora 2.0's rule.
 """
 
 from typing import ClassVar
