@@ -6,10 +6,12 @@ The picture goes to `show/<clip id>-<scorer>.png` of the workspace; the tables a
 from typing import TYPE_CHECKING
 
 import cv2
+import numpy as np
 
+from curation.drawing import captioned, sheet, spread
 from curation.records import Clip, UserError
 from curation.score import ScoreSettings, load_judges, watch_clips
-from curation.scorer import Answer, scorer_class
+from curation.scorer import Answer, ClipFrames, scorer_class
 from curation.source import UnreadableVideo
 
 if TYPE_CHECKING:
@@ -34,10 +36,12 @@ def show(context: "Context", scorer_name: str, clip_id: str, with_picture: bool)
         raise UserError(f"clip {clip.clip_id} cannot be looked at: {watched}")
     crop, frames = judges.look(clip.clip_id, watched.frames, watched.about)
     seen = frames[scorer.frames]
+    draw = scorer.draw
     try:
         answer = scorer(seen)
     except Exception as error:  # what the scorer cannot tell is its answer, as in a run
         print(f"{scorer_name} has no answer: {type(error).__name__}: {error}")
+        draw = _frames
     else:
         said = f"{answer.label} ({answer.value:.3f})" if isinstance(answer, Answer) else f"{answer:.4g}"
         print(f"{scorer_name} {said}")
@@ -47,10 +51,16 @@ def show(context: "Context", scorer_name: str, clip_id: str, with_picture: bool)
         print(f"  cropped to {crop.width}x{crop.height} of {clip.width}x{clip.height} px ({crop.reason})")
     print(f"  version {judges.versions[scorer_name]}")
     if with_picture:
-        _, png = cv2.imencode(".png", scorer.draw(seen))
+        _, png = cv2.imencode(".png", draw(seen))
         name = f"{clip.clip_id}-{scorer_name}.png"
         context.workspace.write_bytes(png.tobytes(), FOLDER, name)
         print(f"  picture: {context.workspace.path(FOLDER, name)}")
+
+
+def _frames(seen: ClipFrames) -> np.ndarray:
+    """The bare frames, where the scorer has nothing to draw as it could not answer."""
+    pictures = seen.luma if seen.bgr is None else seen.bgr
+    return sheet([captioned(pictures[index], f"{seen.times_s[index]:.2f} s") for index in spread(len(pictures), 8)])
 
 
 def find_clip(context: "Context", clip_id: str) -> Clip:

@@ -163,9 +163,13 @@ def shots(
     fps: int | Fraction = 24,
     size: tuple[int, int] = (320, 180),
     seed: int = 0,
+    bar_px: int = 0,
     encoding: Encoding = Encoding(),
 ) -> Cuts:
-    """Shots of equal length with hard cuts; each has its own texture, hue and direction of drift."""
+    """Shots of equal length with hard cuts; each has its own texture, hue and direction of drift.
+
+    `bar_px` rows at the top and at the bottom are black.
+    """
     per_shot = round(seconds_each * fps)
     num_frames = per_shot * num_shots
 
@@ -173,7 +177,9 @@ def shots(
         for shot in range(num_shots):
             hue = (20 + 70 * shot) % 180
             step = ((1.5, 0.0), (-1.0, 0.5), (0.0, 1.0), (0.5, -1.0))[shot % 4]
-            yield from drift(texture(seed * 1000 + shot, size, hue=hue), per_shot, step)
+            for picture in drift(texture(seed * 1000 + shot, size, hue=hue), per_shot, step):
+                picture[:bar_px] = picture[size[1] - bar_px :] = 0
+                yield picture
 
     encoding = dataclasses.replace(encoding, fps=Fraction(fps))
     write_video(path, frames(), encoding)
