@@ -140,7 +140,10 @@ class Tally:
 
 
 class Ledger:
-    """Knows which item each process has in hand, how often an item's process died, and when anything last moved."""
+    """Knows which item each process has in hand, how often an item's process died, and when anything last moved.
+
+    And why results could not be written, as what a Ray actor raises loses its cause on the way.
+    """
 
     def __init__(self) -> None:
         self.running: dict[str, str] = {}
@@ -148,6 +151,7 @@ class Ledger:
         self.moved_s = time.monotonic()
         self.has_begun = False
         self.ended_inputs = 0
+        self.write_error = ""
 
     def begin(self, key: str, label: str) -> list[tuple[str, str]]:
         """Say that an item is about to start; returns how earlier attempts on it ended, as (reason, detail)."""
@@ -166,6 +170,12 @@ class Ledger:
         self.running.pop(key, None)
         self.moved_s = time.monotonic()
         self.ended_inputs += num_inputs
+
+    def cannot_write(self, why: str) -> None:
+        self.write_error = self.write_error or why
+
+    def why_unwritten(self) -> str:
+        return self.write_error
 
     def state(self) -> tuple[int, float, bool, list[str]]:
         """Inputs ended, seconds since anything moved, whether a worker has begun at all, labels in hand."""
@@ -192,7 +202,11 @@ class _PartWriter:
             for table, rows in outcome.rows.items():
                 total.rows[table] += rows
             total.failures += outcome.failures
-        self._write(content_id(self.digest, *(item.key for item in items)), total, labels)
+        try:
+            self._write(content_id(self.digest, *(item.key for item in items)), total, labels)
+        except OSError as error:
+            ray.get(self.ledger.cannot_write.remote(str(error)))
+            raise
         return pa.table({"inputs": [sum(len(item.inputs) for item in items)]})
 
     def _run(self, item: Item) -> Outcome:
@@ -319,7 +333,7 @@ def _run_round(
     ]
     ledger: Any = ray.remote(Ledger).options(num_cpus=0).remote()
     ray.data.DataContext.get_current().enable_progress_bars = False
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # what it logs as an error it raises as well
     results = ray.data.from_arrow(blocks).map_batches(
         _PartWriter,
         fn_constructor_args=(replace(job, items=()), workspace.uri, ledger, settings, alone),
@@ -337,26 +351,15 @@ def _run_round(
                 for _ in results.iter_batches(batch_size=None, batch_format="pyarrow"):
                     pass
             except Exception as error:
-                if cannot_write := _storage_error(error):
+                if why := ray.get(ledger.why_unwritten.remote()):
                     raise UserError(
-                        f"{job.name}: results cannot be written to {workspace.uri}: {cannot_write}. What is finished "
+                        f"{job.name}: results cannot be written to {workspace.uri}: {why}. What is finished "
                         "stays; make room or mend the storage, and run it again to go on"
                     ) from error
                 raise
             progress.advance(total - progress.done, note="")
     finally:
         ray.kill(ledger)  # the dataset holds on to it, and an idle process costs 150 MB
-
-
-def _storage_error(error: BaseException | None) -> OSError | None:
-    """The OSError that a writing actor died of, wherever Ray put it among the causes."""
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
-        if isinstance(error, OSError):
-            return error
-        error = getattr(error, "cause", None) or error.__cause__ or error.__context__
-    return None
 
 
 @contextmanager
