@@ -12,7 +12,7 @@ High dynamic range is not tone-mapped.
 """
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
@@ -49,6 +49,7 @@ class Geometry:
     pixel_aspect: Fraction = Fraction(1)
     rotation: int = 0  # 0, 90, 180 or 270 degrees clockwise
     mirrored: bool = False
+    _small_sizes: dict[int, tuple[int, int]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def turned(self) -> bool:
@@ -66,20 +67,18 @@ class Geometry:
 
     def small_size(self, short_side_px: int) -> tuple[int, int]:
         """Width and height of the picture whose short side has the given length."""
-        return _small_size(self, short_side_px)
+        if short_side_px not in self._small_sizes:  # asked for every frame, and fractions are slow
+            width, height = self.size
+            scale = short_side_px / min(width, height)
+            limit = MAX_ASPECT * short_side_px
+            small = min(limit, max(1, round(width * scale))), min(limit, max(1, round(height * scale)))
+            self._small_sizes[short_side_px] = small
+        return self._small_sizes[short_side_px]
 
     def upright(self, image: np.ndarray) -> np.ndarray:
         if self.rotation:
             image = cv2.rotate(image, _TURNS[self.rotation])
         return cv2.flip(image, 1) if self.mirrored else image
-
-
-@functools.lru_cache(maxsize=64)  # asked for every frame, and fractions are slow
-def _small_size(geometry: Geometry, short_side_px: int) -> tuple[int, int]:
-    width, height = geometry.size
-    scale = short_side_px / min(width, height)
-    limit = MAX_ASPECT * short_side_px
-    return min(limit, max(1, round(width * scale))), min(limit, max(1, round(height * scale)))
 
 
 def orientation(frame: Any) -> tuple[int, bool]:
@@ -94,21 +93,46 @@ def orientation(frame: Any) -> tuple[int, bool]:
     return round(float(np.degrees(np.arctan2(b, a))) / 90) % 4 * 90, mirrored
 
 
-def shrink(plane: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """The plane at (width, height): halved by exact 2x2 means while that is possible, then LINEAR."""
+class Halves:
+    """The planes of one frame, shrunk by halving; pictures of several sizes share the halves."""
+
+    def __init__(self, frame: Any) -> None:
+        self._frame = frame
+        self._levels: dict[int, list[np.ndarray]] = {}
+
+    def shrunk(self, index: int, size: tuple[int, int]) -> np.ndarray:
+        """Plane `index` at (width, height)."""
+        if index not in self._levels:
+            self._levels[index] = [_plane(self._frame, index)]
+        return shrink(self._levels[index], size)
+
+
+def shrink(halves: list[np.ndarray], size: tuple[int, int]) -> np.ndarray:
+    """A plane at (width, height): halved by exact 2x2 means while that is possible, then LINEAR.
+
+    `halves` begins with the plane; what it is halved to is added, for the next size.
+    """
     width, height = size
+    level, plane = 0, halves[0]
     while plane.shape[0] >= 2 * height and plane.shape[1] >= 2 * width:
-        rows, columns = plane.shape[0] // 2, plane.shape[1] // 2
-        plane = cv2.resize(plane[: 2 * rows, : 2 * columns], (columns, rows), interpolation=cv2.INTER_AREA)
+        level += 1
+        if level == len(halves):
+            rows, columns = plane.shape[0] // 2, plane.shape[1] // 2
+            even = plane[: 2 * rows, : 2 * columns]
+            halves.append(cv2.resize(even, (columns, rows), interpolation=cv2.INTER_AREA))
+        plane = halves[level]
     if plane.shape == (height, width):
         return plane
     return cv2.resize(plane, (width, height), interpolation=cv2.INTER_LINEAR)
 
 
 def small_picture(
-    frame: Any, geometry: Geometry, short_side_px: int, with_bgr: bool
+    frame: Any, geometry: Geometry, short_side_px: int, with_bgr: bool, halves: Halves | None = None
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Luma uint8 [h, w] (0 black, 255 white) and BGR uint8 [h, w, 3] or None, upright, in memory of their own."""
+    """Luma uint8 [h, w] (0 black, 255 white) and BGR uint8 [h, w, 3] or None, upright, in memory of their own.
+
+    `halves` of the same frame may be given, so that pictures of several sizes share them.
+    """
     width, height = geometry.small_size(short_side_px)
     size = (height, width) if geometry.turned else (width, height)
     if frame.format.name not in _PLANAR_8_BIT or frame.planes[0].line_size < frame.width:
@@ -118,11 +142,12 @@ def small_picture(
         bgr = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
     else:
         full_range = frame.color_range == _FULL_RANGE or frame.format.name.startswith("yuvj")
-        y = shrink(_plane(frame, 0), size)
+        halves = halves or Halves(frame)
+        y = halves.shrunk(0, size)
         luma = y.copy() if full_range else cv2.LUT(y, _expansion())
         bgr = None
         if with_bgr:
-            yuv = cv2.merge([y, shrink(_plane(frame, 1), size), shrink(_plane(frame, 2), size)])
+            yuv = cv2.merge([y, halves.shrunk(1, size), halves.shrunk(2, size)])
             _, red, blue = _MATRICES[_matrix_code(frame)]
             bgr = cv2.transform(yuv, _yuv_to_bgr(red, blue, full_range))
     return geometry.upright(luma), geometry.upright(bgr) if with_bgr and bgr is not None else None

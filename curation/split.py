@@ -35,7 +35,7 @@ FADE_STEP = 1.01  # contrast grows at least by this factor from frame to frame, 
 class SplitSettings(BaseModel, frozen=True, extra="forbid"):
     detector: str = Field(default="content", description="a file in curation/detectors/")
     options: dict[str, Any] = Field(default={}, description="the detector's own settings; see its file")
-    short_side_px: int = Field(default=144, ge=16, description="frames are compared at this size; cuts depend on it")
+    short_side_px: int = Field(default=72, ge=16, description="frames are compared at this size; cuts depend on it")
     min_clip_s: float = Field(default=1.0, gt=0, description="shorter shots are dropped")
     max_clip_s: float = Field(default=10.0, gt=0, description="longer shots are cut into windows of this length")
     trim_frames: int = Field(default=2, ge=0, description="frames dropped on both sides of every cut")

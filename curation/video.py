@@ -23,7 +23,7 @@ from typing import Any, Literal
 import decord
 import numpy as np
 
-from curation.picture import Geometry, full_picture, opened_geometry, small_picture
+from curation.picture import Geometry, Halves, full_picture, opened_geometry, small_picture
 from curation.records import Crop, Span
 from curation.source import Reader, UnreadableVideo
 
@@ -134,9 +134,10 @@ class Scan:
                     self.facts = _facts(reader, frame)
                 self._count(pts, frame)
                 made: dict[FrameSpec, Frame] = {}
+                halves = Halves(frame)
                 for spec, span_index, stands_in in wanted(pts):
                     if spec not in made:
-                        made[spec] = _small_frame(pts, frame, self.facts, spec, made.values())
+                        made[spec] = _small_frame(pts, frame, self.facts, spec, halves, made.values())
                     yield Seen(spec, span_index, made[spec], stands_in)
             if self.facts is None and self.spans is None:
                 raise UnreadableVideo(
@@ -361,7 +362,9 @@ def _facts(reader: Reader, frame: Any) -> StreamFacts:
     )
 
 
-def _small_frame(pts: int, frame: Any, facts: StreamFacts, spec: FrameSpec, made: Iterable[Frame]) -> Frame:
+def _small_frame(
+    pts: int, frame: Any, facts: StreamFacts, spec: FrameSpec, halves: Halves, made: Iterable[Frame]
+) -> Frame:
     """The frame as a spec wants it; pictures of that size which others were given are not made again."""
     time_s = pts * facts.time_base.numerator / facts.time_base.denominator
     with_bgr = spec.planes == "bgr"
@@ -370,7 +373,7 @@ def _small_frame(pts: int, frame: Any, facts: StreamFacts, spec: FrameSpec, made
     for other in made:
         if other.luma.shape == (height, width) and (other.bgr is not None or not with_bgr):
             return Frame(pts, time_s, other.luma, other.bgr if with_bgr else None, vectors)
-    luma, bgr = small_picture(frame, facts.geometry, spec.short_side_px, with_bgr)
+    luma, bgr = small_picture(frame, facts.geometry, spec.short_side_px, with_bgr, halves)
     return Frame(pts, time_s, luma, bgr, vectors)
 
 

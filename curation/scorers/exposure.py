@@ -6,6 +6,7 @@ footage above 0.9, wide-screen footage with black bars about 0.75, night scenes 
 
 from typing import ClassVar
 
+import cv2
 import numpy as np
 from pydantic import BaseModel, Field
 
@@ -38,7 +39,7 @@ class ExposureScorer:
         pass
 
     def __call__(self, clip: ClipFrames) -> float:
-        return float(np.mean((clip.luma >= DARKEST) & (clip.luma <= BRIGHTEST)))
+        return sum(cv2.countNonZero(cv2.inRange(luma, DARKEST, BRIGHTEST)) for luma in clip.luma) / clip.luma.size
 
     def draw(self, clip: ClipFrames) -> np.ndarray:
         pictures = []

@@ -34,7 +34,7 @@ class SaturationScorer:
 
     def __init__(self, settings: SaturationSettings) -> None:
         self.frames = FrameSpec(settings.fps, settings.short_side_px, planes="bgr")
-        self.version = f"1/{settings.fps:g}fps-{settings.short_side_px}px"
+        self.version = f"2/{settings.fps:g}fps-{settings.short_side_px}px"
 
     def missing(self) -> str | None:
         return None
@@ -46,7 +46,7 @@ class SaturationScorer:
         assert clip.bgr is not None
         total, count = 0.0, 0
         for picture in clip.bgr:
-            saturation, bright = _saturation(picture)
+            saturation, bright = _saturation(picture[::2, ::2])  # every fourth pixel tells as much
             total += float(saturation.sum(where=bright, dtype=np.float64))
             count += int(bright.sum())
         return total / count / 255 if count else 0.0
@@ -63,5 +63,5 @@ class SaturationScorer:
 
 def _saturation(picture: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Saturation uint8 [H, W] of uint8 BGR, and which pixels are bright enough to have one."""
-    hsv = cv2.cvtColor(picture, cv2.COLOR_BGR2HSV)
+    hsv = cv2.cvtColor(np.ascontiguousarray(picture), cv2.COLOR_BGR2HSV)
     return hsv[..., 1], hsv[..., 2] >= DARK_BELOW

@@ -30,7 +30,7 @@ class SharpnessScorer:
 
     def __init__(self, settings: SharpnessSettings) -> None:
         self.frames = FrameSpec(settings.fps, short_side_px=360)
-        self.version = f"1/{settings.fps:g}fps"
+        self.version = f"2/{settings.fps:g}fps"
 
     def missing(self) -> str | None:
         return None
@@ -39,12 +39,17 @@ class SharpnessScorer:
         pass
 
     def __call__(self, clip: ClipFrames) -> float:
-        return float(np.median([cv2.Laplacian(luma, cv2.CV_16S, ksize=1).var() for luma in clip.luma]))
+        return float(np.median([_variance(luma) for luma in clip.luma]))
 
     def draw(self, clip: ClipFrames) -> np.ndarray:
         pictures = []
         for index in spread(len(clip.luma), 4):
             detail = np.abs(cv2.Laplacian(clip.luma[index], cv2.CV_16S, ksize=1))
-            value = cv2.Laplacian(clip.luma[index], cv2.CV_16S, ksize=1).var()
+            value = _variance(clip.luma[index])
             pictures += [captioned(clip.luma[index], f"{value:.0f}"), captioned(heat(detail, 64), "Laplacian")]
         return sheet(pictures)
+
+
+def _variance(luma: np.ndarray) -> float:
+    _, deviation = cv2.meanStdDev(cv2.Laplacian(luma, cv2.CV_16S, ksize=1))
+    return float(deviation[0, 0]) ** 2

@@ -114,16 +114,24 @@ def test_pixels_that_are_not_square_are_stretched_to_be(tmp_path: Path) -> None:
 
 def test_shrinking_does_not_alias() -> None:
     stripes = np.tile(np.array([0, 255], np.uint8), (720, 640))
-    assert np.ptp(shrink(stripes, (256, 144))) <= 1
+    assert np.ptp(shrink([stripes], (256, 144))) <= 1
     assert np.ptp(cv2.resize(stripes, (256, 144), interpolation=cv2.INTER_LINEAR)) > 100
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (2, 2), (3, 999), (1081, 1921), (144, 256)])
 def test_any_size_can_be_shrunk_or_enlarged(shape: tuple[int, int]) -> None:
     plane = np.full(shape, 77, np.uint8)
-    assert np.all(shrink(plane, (256, 144)) == 77)
+    assert np.all(shrink([plane], (256, 144)) == 77)
 
 
 def test_a_very_long_picture_stays_small() -> None:
     assert Geometry(4000, 10).small_size(100) == (100 * MAX_ASPECT, 100)
     assert Geometry(1920, 1080, rotation=90).small_size(144) == (144, 256)
+
+
+def test_several_sizes_of_one_frame_share_their_halves_and_are_what_each_is_alone() -> None:
+    plane = np.random.default_rng(0).integers(0, 255, (720, 1280), np.uint8)
+    halves = [plane]
+    for size in ((640, 360), (128, 72), (256, 144)):
+        assert np.array_equal(shrink(halves, size), shrink([plane], size))
+    assert [each.shape[0] for each in halves] == [720, 360, 180, 90]
