@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from curation.gates import Finding, GateRule, StageGates, bounds_text, decide, findings
 from curation.records import Decision, Failure, UserError, Video, content_id
-from curation.score import scorer_versions
+from curation.score import versions
 from curation.split import splitter_version
 from jobs.footage import list_footage
 from jobs.report_snapshot import Snapshot
@@ -111,8 +111,7 @@ def equations(snapshot: Snapshot, recipe: "Recipe") -> list[Equation]:
     if snapshot.sources or split_failures:
         done = {source.input_id for source in snapshot.sources}
         found.append(_equation("split", "files", done, split_failures, _listed(recipe)))
-    versions = scorer_versions(recipe.score)
-    score_failures = _settled(snapshot, "score", content_id(*sorted(versions.items())))
+    score_failures = _settled(snapshot, "score", content_id(*sorted(versions(recipe.score).items())))
     scored = set(snapshot.clips).intersection(*snapshot.scores.values()) if snapshot.scores else set()
     if scored or score_failures:
         found.append(_equation("score", "clips", scored, score_failures, set(snapshot.clips)))
