@@ -4,8 +4,8 @@ import argparse
 from pathlib import Path
 
 from curation.gates import GateRule, GateSettings, StageGates
-from curation.records import Caption, Clip, Score
-from curation.score import ScoreSettings, scorer_versions
+from curation.records import Caption, Clip, Crop, Score
+from curation.score import Answers, ScoreSettings, load_judges, score_clips, scorer_versions
 from curation.split import SplitSettings, split_video
 from curation.tables import Workspace
 from jobs.config import Context, Recipe
@@ -16,9 +16,12 @@ from tests.footage import shots
 SCORERS = ScoreSettings(scorers=("sharpness",))
 
 
-def context_of(folder: Path, sharpness: list[float | None], num_shots: int = 4, people: bool = False) -> Context:
+def context_of(
+    folder: Path, sharpness: list[float | None], num_shots: int = 4, people: bool = False, bar_px: int = 0
+) -> Context:
     """One film of `num_shots` clips whose sharpness scores are given (None: that scorer failed), all captioned."""
-    video, clips = split_video(str(shots(folder / "film.mp4", num_shots=num_shots).path), SplitSettings())
+    film = shots(folder / "film.mp4", num_shots=num_shots, bar_px=bar_px).path
+    video, clips = split_video(str(film), SplitSettings())
     workspace = Workspace(str(folder / "ws"))
     version = scorer_versions(SCORERS)["sharpness"]
     workspace.table("clips").append("film", clips)
@@ -45,3 +48,12 @@ def context_of(folder: Path, sharpness: list[float | None], num_shots: int = 4, 
 def clips_in(context: Context) -> list[Clip]:
     """The film's clips in order of time."""
     return sorted(context.workspace.table("clips").records(), key=lambda clip: clip.start_pts)
+
+
+def find_crops(context: Context) -> dict[str, Crop]:
+    """Look at the clips as `score` does, add only their crops to the tables, and give them by clip id."""
+    clips = clips_in(context)
+    answers = [answer for _, answer in score_clips(clips[0].uri, clips, load_judges(context.recipe.score))]
+    crops = {answer.crop.clip_id: answer.crop for answer in answers if isinstance(answer, Answers)}
+    context.workspace.table("crops").append("film", crops.values())
+    return crops

@@ -10,7 +10,7 @@ from curation.tables import HumanVerdict
 from curation.video import read_member
 from jobs.config import Context
 from jobs.pack import PackSettings, StageBucket, best_captions, choose, pack, plan
-from tests.jobs.catalogue import clips_in, context_of
+from tests.jobs.catalogue import clips_in, context_of, find_crops
 
 
 def test_what_is_left_out_is_counted_with_its_reason(tmp_path):
@@ -74,9 +74,26 @@ def test_shards_hold_what_was_chosen_and_the_same_bytes_again(tmp_path):
         assert [item.clip_id for item in items] == sorted(clip.clip_id for clip in clips_in(context))
         assert read_member(items[0].video).shape == (9, 64, 64, 3)
         assert items[0].meta["caption"]["short"].startswith("shot ")
+        assert items[0].meta["crop"] is None
         digests.append([item.video for item in items])
         assert pack(context).new_results == 0
     assert digests[0] == digests[1]
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("local_ray")
+def test_members_have_no_bars_and_their_facts_name_the_crop(tmp_path):
+    context = context_of(tmp_path, [20.0, 20.0], num_shots=2, bar_px=24)
+    crops = find_crops(context)
+    assert pack(context).results == 2
+    items = [
+        item for shard in current_shards(context.workspace, "video") for item in read_shard(context.workspace, shard)
+    ]
+    for item in items:
+        crop, frames = crops[item.clip_id], read_member(item.video)
+        assert crop.reason == "letterbox" and item.meta["crop"] == [crop.left, crop.top, crop.width, crop.height]
+        assert frames.shape == (9, 64, 64, 3)
+        assert min(frames[:, 0].mean(axis=(1, 2)).min(), frames[:, -1].mean(axis=(1, 2)).min()) > 40
 
 
 @pytest.mark.slow

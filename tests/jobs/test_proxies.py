@@ -4,7 +4,7 @@ import av
 import pytest
 
 from jobs.proxies import FOLDER, write_proxies
-from tests.jobs.catalogue import clips_in, context_of
+from tests.jobs.catalogue import clips_in, context_of, find_crops
 
 
 @pytest.mark.slow
@@ -21,3 +21,16 @@ def test_a_proxy_is_written_once_and_plays(tmp_path):
     written = path.stat().st_mtime_ns
     assert write_proxies(context, clips).new_results == 0
     assert path.stat().st_mtime_ns == written
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("local_ray")
+def test_a_proxy_shows_no_bars(tmp_path):
+    context = context_of(tmp_path, [1.0], num_shots=1, bar_px=24)
+    (crop,) = find_crops(context).values()
+    assert crop.reason == "letterbox"
+    assert write_proxies(context, clips_in(context)).results == 1
+    with av.open(str(context.workspace.local_path(*FOLDER, f"{crop.clip_id}.mp4"))) as container:
+        pictures = [frame.to_ndarray(format="gray") for frame in container.decode(video=0)]
+    assert {picture.shape for picture in pictures} == {(crop.height, crop.width)}
+    assert all(min(picture[0].mean(), picture[-1].mean()) > 40 for picture in pictures)
