@@ -233,7 +233,8 @@ def _media(
     with Progress("report", total=len(wanted) + len(samples), unit="videos") as progress:
         for clip_id in wanted:
             clip = snapshot.clips[clip_id]
-            media[clip_id] = clip_media(clip, settings.clip_height_px, settings.clip_duration_s)
+            crop = snapshot.crops.get(clip_id)
+            media[clip_id] = clip_media(clip, settings.clip_height_px, settings.clip_duration_s, crop)
             progress.advance()
         cards = []
         for sample in samples:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import av
 import cv2
 
-from curation.records import Clip, Decision
+from curation.records import Clip, Crop, Decision
 from curation.source import UnreadableVideo
 from curation.tables import Sample, Workspace
 from curation.transcode import write_proxy
@@ -43,10 +43,10 @@ class Shown:
     why: tuple[str, ...]
 
 
-def clip_media(clip: Clip, height_px: int, duration_s: float) -> Media:
-    """The middle of a clip, playable."""
+def clip_media(clip: Clip, height_px: int, duration_s: float, crop: Crop | None = None) -> Media:
+    """The middle of a clip, playable; only what the crop keeps, as that is what was judged."""
     try:
-        return media_of(write_proxy(excerpt(clip, duration_s), max_height=height_px))
+        return media_of(write_proxy(excerpt(clip, duration_s), max_height=height_px, crop=crop))
     except (UnreadableVideo, OSError) as error:
         return Media(missing=f"cannot be shown: {error}")
 
