@@ -1,5 +1,9 @@
 """One private Ray cluster for the whole test session of this folder."""
 
+import gc
+import warnings
+from contextlib import ExitStack
+
 import pytest
 import ray
 
@@ -9,5 +13,9 @@ from jobs.cluster import joined
 @pytest.fixture(scope="session")
 def local_ray():
     """Two CPUs, so that pools of two actors run also on smaller machines."""
-    with joined():
+    with ExitStack() as stack:
+        with warnings.catch_warnings():  # where Ray gave up its first start, it left processes that nobody waited for
+            warnings.simplefilter("ignore", ResourceWarning)
+            stack.enter_context(joined())
+            gc.collect()
         yield ray.cluster_resources()
