@@ -1,6 +1,7 @@
 """Split a source into virtual clips: one decode at low resolution, shots by a detector, spans by their times.
 
     source --scan--> small frames --Detector--> cuts --SpanFinder--> [start_pts, end_pts) of every clip, as they end
+                                                    \\--Stitcher, if wanted: drops those between like pictures
 
 A clip is one shot, or a window of a long one, without the frames next to a cut that may show both shots, and without
 blank pictures and the fades that lead to them. Nothing is written or encoded, and the spans come while the source is
@@ -19,10 +20,12 @@ import cv2
 from pyarrow import fs as pafs
 from pydantic import BaseModel, Field, model_validator
 
-from curation.detector import detector_class, detector_settings, make_detector
+from curation.detector import Detector, detector_class, detector_settings, make_detector, missing_requirement
+from curation.embedder import embedder_version, make_embedder
 from curation.filesystem import located
 from curation.records import Clip, Span, Video, content_id
 from curation.source import fingerprint
+from curation.stitch import VERSION as STITCH_VERSION, Stitcher
 from curation.video import Frame, FrameSpec, Scan, StreamFacts, scan
 
 VERSION = "2"  # of this file and of how `curation.picture` shrinks frames
@@ -47,10 +50,19 @@ class SplitSettings(BaseModel, frozen=True, extra="forbid"):
     max_fade_s: float = Field(
         default=2.0, ge=0, description="how much of a fade next to a blank picture is dropped, in seconds"
     )
+    stitch_similarity: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="cuts between pictures whose vectors have at least this cosine are dropped; 0 keeps all cuts",
+    )
+    stitch_embedder: str = Field(default="perceptual_hash", description="a file in curation/embedders/")
+    stitch_options: dict[str, Any] = Field(default={}, description="that embedder's own settings; see its file")
 
     @model_validator(mode="after")
     def _check(self) -> "SplitSettings":
         detector_settings(self.detector, self.options)
+        make_embedder(self.stitch_embedder, self.stitch_options)
         if self.max_clip_s < 2 * self.min_clip_s:
             raise ValueError(
                 f"max_clip_s {self.max_clip_s:g} must be at least twice min_clip_s {self.min_clip_s:g}, so that "
@@ -65,10 +77,27 @@ class SplitSettings(BaseModel, frozen=True, extra="forbid"):
 
 
 def splitter_version(settings: SplitSettings) -> str:
-    """Name, code versions and digest of the settings: everything that decides where cuts fall, so part of a clip id."""
-    options = detector_settings(settings.detector, settings.options).model_dump()
-    resolved = json.dumps({**settings.model_dump(), "options": options}, sort_keys=True)
+    """Name, code versions and digest of the settings: everything that decides where cuts fall, so part of a clip id.
+
+    Ask `missing_requirements` first: a stitching embedder's weights are part of it.
+    """
+    decisive = settings.model_dump(exclude={"stitch_similarity", "stitch_embedder", "stitch_options"})
+    decisive["options"] = detector_settings(settings.detector, settings.options).model_dump()
+    if settings.stitch_similarity:
+        vectors = embedder_version(settings.stitch_embedder, settings.stitch_options)
+        decisive["stitch"] = [STITCH_VERSION, settings.stitch_similarity, settings.stitch_embedder, vectors]
+    resolved = json.dumps(decisive, sort_keys=True)
     return f"{settings.detector}-{VERSION}.{detector_class(settings.detector).version}+{content_id(resolved)[:8]}"
+
+
+def missing_requirements(settings: SplitSettings) -> list[str]:
+    """What the detector and the stitching lack, one sentence for each that lacks anything. Quick: nothing is loaded."""
+    lacking = {f"detector {settings.detector}": missing_requirement(settings.detector)}
+    if settings.stitch_similarity:
+        name = settings.stitch_embedder
+        what = make_embedder(name, settings.stitch_options).missing()
+        lacking[f"stitch_embedder {name}"] = what and what.replace(f"score.options.{name}", "split.stitch_options")
+    return [f"{name} lacks {what}" for name, what in lacking.items() if what]
 
 
 class SpanFinder:
@@ -190,7 +219,11 @@ class Splitter:
     def __init__(self, facts: StreamFacts, settings: SplitSettings) -> None:
         options = detector_settings(settings.detector, settings.options)
         rate = facts.frame_rate or UNKNOWN_RATE
-        self._detector = make_detector(settings.detector, options, facts.time_base, rate)
+        self._detector: Detector | Stitcher = make_detector(settings.detector, options, facts.time_base, rate)
+        if settings.stitch_similarity:
+            embedder = make_embedder(settings.stitch_embedder, settings.stitch_options)
+            embedder.load()
+            self._detector = Stitcher(self._detector, settings.stitch_similarity, embedder, facts.time_base)
         self._finder = SpanFinder(facts.time_base, settings)
 
     @property

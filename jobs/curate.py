@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from curation.curate import curate_video
 from curation.score import ScoreSettings, load_judges, missing_requirements
-from curation.split import SplitSettings
+from curation.split import SplitSettings, missing_requirements as split_missing
 from jobs import score
 from jobs.cluster import joined, refuse_missing
 from jobs.engine import Item, Outcome, Tally, report, run as run_job
@@ -39,7 +39,7 @@ class CurateWorker:
 def curate(context: "Context") -> tuple[Tally, Tally]:
     """Do what is due of both; the tallies of `split` and of `score`."""
     recipe, workspace = context.recipe, context.workspace
-    refuse_missing("curate", missing_requirements(recipe.score))
+    refuse_missing("curate", [*split_missing(recipe.split), *missing_requirements(recipe.score)])
     files = list_footage(recipe.footage)
     with joined():
         make_worker = partial(CurateWorker, recipe.split, recipe.score)

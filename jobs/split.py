@@ -7,9 +7,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from curation.records import Clip, Source, Video, content_id
-from curation.split import SplitSettings, split_video, splitter_version
+from curation.split import SplitSettings, missing_requirements, split_video, splitter_version
 from curation.tables import Workspace
-from jobs.cluster import joined
+from jobs.cluster import joined, refuse_missing
 from jobs.engine import Item, Job, Outcome, Tally, Worker, report, run as run_job
 from jobs.footage import FootageFile, list_footage
 
@@ -65,6 +65,7 @@ def split_job(
 
 def split(context: "Context") -> Tally:
     """Split what is due; see `run`."""
+    refuse_missing("split", missing_requirements(context.recipe.split))
     files = list_footage(context.recipe.footage)
     with joined():
         job = split_job(files, context.workspace, context.recipe.split)

@@ -9,6 +9,7 @@ from curation.curate import curate_video
 from curation.score import Answers, Judges, ScoreSettings, load_judges, score_clips
 from curation.source import UnreadableVideo
 from curation.split import SplitSettings, split_video
+from tests.cut_footage import cut_film
 from tests.footage import HARD_NAMES, Cuts, broken_files, moving_texture, shots
 
 SETTINGS = ScoreSettings(scorers=("sharpness", "exposure", "motion", "bits_per_pixel"))
@@ -38,11 +39,24 @@ def test_windows_of_a_long_shot_are_scored_as_they_end(tmp_path: Path) -> None:
     assert len(curated.clips) == 5
 
 
-@pytest.mark.parametrize("name", ["psd_testvideo.mp4", "dvr_traffic_camera_vfr.mp4", "decord_corrupted.mp4"])
-def test_real_footage_is_no_exception(real_footage: Path, name: str) -> None:
+def test_joined_shots_are_scored_whole(tmp_path: Path) -> None:
+    path = cut_film(tmp_path / "flashes.mp4", ["hard", "hard"], seconds_each=3, flashes=True).path
+    judges = load_judges(SETTINGS)
+    apart_too_often = SplitSettings(blank_contrast=0)
+    for settings, num_clips in ((apart_too_often, 6), (SplitSettings(blank_contrast=0, stitch_similarity=0.5), 3)):
+        curated = curate_video(str(path), settings, judges)
+        assert (curated.video, curated.clips, curated.answers) == apart(path, settings, judges)
+        assert len(curated.clips) == len(curated.answers) == num_clips
+
+
+@pytest.mark.parametrize(
+    "name,similarity", [("psd_testvideo.mp4", 0.5), ("dvr_traffic_camera_vfr.mp4", 0), ("decord_corrupted.mp4", 0)]
+)
+def test_real_footage_is_no_exception(real_footage: Path, name: str, similarity: float) -> None:
     path, judges = real_footage / name, load_judges(SETTINGS)
-    curated = curate_video(str(path), SplitSettings(), judges)
-    assert (curated.video, curated.clips, curated.answers) == apart(path, SplitSettings(), judges)
+    settings = SplitSettings(stitch_similarity=similarity)
+    curated = curate_video(str(path), settings, judges)
+    assert (curated.video, curated.clips, curated.answers) == apart(path, settings, judges)
 
 
 def test_a_clip_without_a_frame_of_every_kind_is_left_to_score_clips(tmp_path: Path) -> None:

@@ -104,5 +104,5 @@ def test_frames_are_stacked_with_their_times() -> None:
 
 
 def test_an_unknown_scorer_lists_the_known_ones() -> None:
-    with pytest.raises(UserError, match="no scorer 'beauty'; the scorers are aesthetic, exposure, motion"):
+    with pytest.raises(UserError, match=f"no scorer 'beauty'; the scorers are {', '.join(NAMES)}"):
         make_scorer("beauty", {})

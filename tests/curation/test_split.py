@@ -128,7 +128,7 @@ def test_anything_that_moves_cuts_changes_the_version() -> None:
         splitter_version(settings)
         for settings in (
             SplitSettings(),
-            SplitSettings(options={"threshold": 30}),
+            SplitSettings(options={"threshold": 27}),
             SplitSettings(short_side_px=128),
             SplitSettings(trim_frames=0),
             SplitSettings(blank_contrast=0),
@@ -136,7 +136,7 @@ def test_anything_that_moves_cuts_changes_the_version() -> None:
         )
     ]
     assert len(set(versions)) == len(versions)
-    assert splitter_version(SplitSettings(options={"threshold": 31})) == versions[0]
+    assert splitter_version(SplitSettings(options={"threshold": 30})) == versions[0]
 
 
 def test_facts_of_the_source_are_recorded(tmp_path: Path) -> None:

@@ -50,3 +50,12 @@ def test_a_workspace_that_cannot_be_written_is_said_before_any_work(tmp_path, ca
     blocked.write_text("in the way")
     assert main(["split", "--recipe", str(recipe), "--workspace", str(blocked / "ws")]) == 2
     assert "cannot write to workspace" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", ["split", "curate"])
+def test_what_the_splitter_lacks_is_said_before_any_work(tmp_path, capsys, verb):
+    recipe = tmp_path / "r.toml"
+    recipe.write_text('[split]\nstitch_similarity = 0.9\nstitch_embedder = "clip"\n')
+    assert main([verb, "--recipe", str(recipe), "--workspace", str(tmp_path / "ws")]) == 2
+    said = capsys.readouterr().err
+    assert "cannot start:\n  - stitch_embedder clip lacks the CLIP weights: set split.stitch_options.pretrained" in said
