@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Callable
 from fractions import Fraction
+from functools import lru_cache
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,8 @@ from curation import detectors
 from curation.detector import detector_class, detector_settings, make_detector, missing_requirement
 from curation.named_modules import names_in
 from curation.records import UserError
-from curation.video import Frame, FrameSpec, StreamFacts, scan
+from curation.split import SplitSettings
+from curation.video import Frame, StreamFacts, scan
 from tests.cut_footage import cut_film
 from tests.footage import Cuts, Encoding, moving_texture, shots
 
@@ -32,8 +34,10 @@ def _only_what_is_installed(request: pytest.FixtureRequest) -> None:
         pytest.skip(lacking)
 
 
+@lru_cache(maxsize=16)
 def small_frames(path: Path) -> tuple[list[Frame], StreamFacts]:
-    frames = scan(str(path), [FrameSpec(fps=None, short_side_px=144, planes="bgr")])
+    """The frames that a splitter would see; every detector is shown the same ones."""
+    frames = scan(str(path), [SplitSettings().frames])
     pictures = [seen.frame for seen in frames]
     assert frames.facts is not None
     return pictures, frames.facts
@@ -93,15 +97,21 @@ def test_the_middle_of_a_fade_is_settled_only_when_the_light_is_back(tmp_path: P
     assert found == pytest.approx(middles, abs=2 / 24)
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name not in NEURAL])
-def test_nothing_comes_later_than_it_was_settled_in_any_kind_of_film(tmp_path: Path, name: str) -> None:
+@pytest.fixture(scope="session")
+def films_of_all_kinds(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    folder = tmp_path_factory.mktemp("kinds")
     films = [
-        cut_film(tmp_path / "mixed.mp4", ["hard", "dissolve", "fade"], flashes=True),
-        cut_film(tmp_path / "fast.mp4", ["hard"] * 12, seconds_each=0.25),
-        cut_film(tmp_path / "long.mp4", ["dissolve"], seconds_each=3.0, transition_s=2.5),
+        cut_film(folder / "mixed.mp4", ["hard", "dissolve", "fade"], flashes=True),
+        cut_film(folder / "fast.mp4", ["hard"] * 12, seconds_each=0.25),
+        cut_film(folder / "long.mp4", ["dissolve"], seconds_each=3.0, transition_s=2.5),
     ]
-    for film in films:
-        cuts_found(name, film.path)
+    return [film.path for film in films]
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in NEURAL])
+def test_nothing_comes_later_than_it_was_settled_in_any_kind_of_film(films_of_all_kinds: list[Path], name: str) -> None:
+    for path in films_of_all_kinds:
+        cuts_found(name, path)
 
 
 @pytest.mark.parametrize("name", [name for name in OF_HARD_CUTS if name not in NEURAL])
