@@ -5,14 +5,15 @@
     scores, part by part, of the current versions ---+
 
 The long `scores` table (a row per clip and scorer) becomes columns without ever lying in memory whole: parts are read
-one after the other with their texts as dictionaries, so only each part's distinct clip ids are looked up. Where a key
-repeats, its first row in part order counts, as in `Table.read`. Memory: 9 bytes per clip and score, 11 while reading.
+one after the other with their texts as dictionaries, so only each part's distinct clip ids are looked up, by binary
+search, since hashing all N ids once per part would grow with the square. Where a key repeats, its first row in part
+order counts, as in `Table.read`. Memory: 11 bytes per clip and score.
 
 Legend: N clips, in the order of their ids.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import IntEnum
 from functools import cached_property
 
@@ -24,12 +25,10 @@ from curation.records import Clip, Crop, Score
 from curation.tables import Workspace
 
 FACTS = ("duration_s", "short_side_px", "frame_rate", "num_frames", "aspect", "picture_share")
+CROPPED_FACTS = frozenset({"short_side_px", "aspect", "picture_share"})  # those that the crop changes
 CLIP_COLUMNS = (
     "clip_id", "start_pts", "end_pts", "time_base_num", "time_base_den", "num_frames", "width", "height", "frame_rate",
 )  # fmt: skip
-MIN_LOOKUP = 250_000  # distinct clip ids looked up at once; each look-up hashes all N ids, so there are at most 9
-
-
 FEW = 20  # a look-up of less than one in so many ids is a binary search, since hashing all N takes 0.1 us each
 
 
@@ -69,6 +68,7 @@ class Catalogue:
 
     clip_ids: pa.Array  # string [N], rising
     columns: Mapping[str, Column]  # scorer or fact -> its column
+    crop: str = ""  # version of the crop that the facts are of
 
     def __len__(self) -> int:
         return len(self.clip_ids)
@@ -99,8 +99,8 @@ def facts_of(clip: Clip, crop: Crop | None = None) -> dict[str, float]:
     return {name: float(values[0]) for name, values in _facts(arrays, *sides).items()}
 
 
-def read_catalogue(workspace: Workspace, splitter: str, versions: Mapping[str, str]) -> Catalogue:
-    """The clips of a splitter with the scores of these scorer versions.
+def read_catalogue(workspace: Workspace, splitter: str, versions: Mapping[str, str], crop: str) -> Catalogue:
+    """The clips of a splitter with the scores of these scorer versions, as this version of the crop leaves them.
 
     Args:
         versions: scorer -> version; each gets a column, all missing if nothing was scored.
@@ -108,9 +108,9 @@ def read_catalogue(workspace: Workspace, splitter: str, versions: Mapping[str, s
     clips = _read_clips(workspace, splitter)
     clip_ids = clips.column("clip_id").combine_chunks()
     arrays = {name: clips.column(name).to_numpy() for name in CLIP_COLUMNS[1:]}
-    sides = _cropped_sides(workspace, clip_ids, arrays["width"], arrays["height"])
+    sides = _cropped_sides(workspace, crop, clip_ids, arrays["width"], arrays["height"])
     columns = {name: Column.of_values(values) for name, values in _facts(arrays, *sides).items()}
-    return Catalogue(clip_ids, {**columns, **_read_scores(workspace, clip_ids, versions)})
+    return Catalogue(clip_ids, {**columns, **_read_scores(workspace, clip_ids, versions)}, crop)
 
 
 def _facts(arrays: Mapping[str, np.ndarray], width: np.ndarray, height: np.ndarray) -> dict[str, np.ndarray]:
@@ -129,10 +129,11 @@ def _facts(arrays: Mapping[str, np.ndarray], width: np.ndarray, height: np.ndarr
 def _read_clips(workspace: Workspace, splitter: str) -> pa.Table:
     table = workspace.table("clips")
     schema = pa.schema([table.schema.field(name) for name in CLIP_COLUMNS])
-    splitters = schema.append(table.schema.field("splitter"))
-    parts = [part.cast(splitters) for part in table.parts(splitters.names)]
-    rows = pa.concat_tables([splitters.empty_table(), *parts]).filter(pc.field("splitter") == splitter)
-    rows = rows.select(CLIP_COLUMNS).combine_chunks()
+    parts = [
+        part.filter(pc.field("splitter") == splitter).select(CLIP_COLUMNS).cast(schema)
+        for part in table.parts([*CLIP_COLUMNS, "splitter"], encoded=["splitter"])
+    ]
+    rows = pa.concat_tables([schema.empty_table(), *parts]).combine_chunks()
     rows = rows.sort_by("clip_id")  # stable: of equal ids the first stays first
     if rows.num_rows < 2:
         return rows
@@ -142,15 +143,20 @@ def _read_clips(workspace: Workspace, splitter: str) -> pa.Table:
 
 
 def _cropped_sides(
-    workspace: Workspace, clip_ids: pa.Array, width: np.ndarray, height: np.ndarray
+    workspace: Workspace, version: str, clip_ids: pa.Array, width: np.ndarray, height: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Width and height of what each clip's crop leaves, int64 [N]."""
-    width, height, known = width.copy(), height.copy(), np.zeros(len(width), bool)
-    for part in workspace.table("crops").parts(["clip_id", "width", "height"]):
-        rows, places = _new_places(_places(part.column("clip_id"), clip_ids), known)
-        width[places] = part.column("width").to_numpy()[rows]
-        height[places] = part.column("height").to_numpy()[rows]
-        known[places] = True
+    """Width and height of what each clip's crop of this version leaves, int64 [N]."""
+    table, wanted = workspace.table("crops"), pc.field("version") == version
+    schema = pa.schema([table.schema.field(name) for name in ("clip_id", "width", "height")])
+    parts = [
+        part.filter(wanted).select(schema.names).cast(schema)
+        for part in table.parts([*schema.names, "version"], encoded=["version"])
+    ]
+    rows = pa.concat_tables([schema.empty_table(), *parts])
+    width, height = width.copy(), height.copy()
+    chosen, places = _new_places(_places(rows.column("clip_id"), clip_ids), np.zeros(len(width), bool))
+    width[places] = rows.column("width").to_numpy()[chosen]
+    height[places] = rows.column("height").to_numpy()[chosen]
     return width, height
 
 
@@ -168,64 +174,35 @@ def _places(ids: pa.Array | pa.ChunkedArray, clip_ids: pa.Array) -> np.ndarray:
 
 
 def _new_places(places: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Rows to write and where, last row first: numpy keeps the last of repeated writes, so the first row stands."""
+    """Rows to write and where, last row first: numpy keeps the last of repeated writes, so the first row stands.
+
+    Args:
+        places: where each row belongs, -1 for nowhere.
+        known: other than 0 where something stands already.
+    """
     rows = np.flatnonzero(places >= 0)[::-1]
-    rows = rows[~known[places[rows]]]
+    rows = rows[known[places[rows]] == 0]
     return rows, places[rows]
 
 
-@dataclass
-class _Long:
-    """Rows of the long table, as numbers, whose clips are not looked up yet."""
-
-    scorer: list[np.ndarray] = field(default_factory=list)  # int8 [rows], -1 for a scorer or version not asked for
-    clip: list[np.ndarray] = field(default_factory=list)  # int32 [rows], index into all of `ids`
-    values: list[np.ndarray] = field(default_factory=list)  # float64 [rows]
-    labels: list[np.ndarray] = field(default_factory=list)  # int16 [rows], index into the texts seen so far
-    ids: list[pa.Array] = field(default_factory=list)  # distinct clip ids, one array per batch
-    num_ids: int = 0
-
-    def add(self, batch: pa.RecordBatch, versions: Mapping[str, str], texts: dict[str, int]) -> None:
-        ids, label = batch.column("clip_id"), batch.column("label")
-        numbers = [texts.setdefault(text, len(texts)) for text in label.dictionary.to_pylist()]
-        self.scorer.append(_current(batch.column("scorer"), batch.column("version"), versions))
-        self.clip.append(ids.indices.to_numpy() + np.int32(self.num_ids))
-        self.values.append(batch.column("value").to_numpy(zero_copy_only=False))
-        self.labels.append(np.array(numbers, np.int16)[label.indices.to_numpy()])
-        self.ids.append(ids.dictionary)
-        self.num_ids += len(ids.dictionary)
-
-    def pour(self, columns: Mapping[str, Column], clip_ids: pa.Array) -> None:
-        """Write the rows into the columns, where nothing stands yet."""
-        if not self.ids:
-            return
-        places = _places(pa.chunked_array(self.ids), clip_ids)
-        scorer, clip, values, labels = map(np.concatenate, (self.scorer, self.clip, self.values, self.labels))
-        for number, column in enumerate(columns.values()):
-            mine = np.flatnonzero(scorer == number)
-            rows, at = _new_places(places[clip[mine]], column.states != State.MISSING)
-            rows = mine[rows]
-            column.values[at] = values[rows]
-            column.states[at] = np.where(np.isnan(values[rows]), State.FAILED, State.SCORED)
-            assert column.labels is not None
-            column.labels[at] = labels[rows]
-
-
 def _read_scores(workspace: Workspace, clip_ids: pa.Array, versions: Mapping[str, str]) -> dict[str, Column]:
-    num_clips = len(clip_ids)
-    columns = {
-        name: Column(np.full(num_clips, np.nan), np.zeros(num_clips, np.uint8), np.zeros(num_clips, np.int16))
-        for name in versions
-    }
-    encoded, texts, waiting = ("clip_id", "scorer", "version", "label"), {"": 0}, _Long()
+    num_clips, shape = len(clip_ids), (len(versions), len(clip_ids))
+    values, states, labels = np.full(shape, np.nan), np.zeros(shape, np.uint8), np.zeros(shape, np.int16)
+    encoded, texts, within = ("clip_id", "scorer", "version", "label"), {"": 0}, Catalogue(clip_ids, {})
     for part in workspace.table("scores").parts([*encoded, "value"], encoded):
         for batch in part.to_batches():
-            waiting.add(batch, versions, texts)
-        if waiting.num_ids >= max(MIN_LOOKUP, num_clips // 8):
-            waiting.pour(columns, clip_ids)
-            waiting = _Long()
-    waiting.pour(columns, clip_ids)
-    return {name: _with_own_classes(column, list(texts)) for name, column in columns.items()}
+            of_clip, label = batch.column("clip_id"), batch.column("label")
+            scorer = _current(batch.column("scorer"), batch.column("version"), versions)
+            place = within.find(of_clip.dictionary)[of_clip.indices.to_numpy()]
+            place = np.where((scorer >= 0) & (place >= 0), scorer.astype(np.int64) * num_clips + place, -1)
+            rows, at = _new_places(place, states.ravel())
+            value = batch.column("value").to_numpy(zero_copy_only=False)[rows]
+            numbers = [texts.setdefault(text, len(texts)) for text in label.dictionary.to_pylist()]
+            values.ravel()[at] = value
+            states.ravel()[at] = np.where(np.isnan(value), State.FAILED, State.SCORED)
+            labels.ravel()[at] = np.array(numbers, np.int16)[label.indices.to_numpy()[rows]]
+    columns = zip(versions, map(Column, values, states, labels), strict=True)
+    return {name: _with_own_classes(column, list(texts)) for name, column in columns}
 
 
 def _current(scorers: pa.DictionaryArray, versions: pa.DictionaryArray, wanted: Mapping[str, str]) -> np.ndarray:

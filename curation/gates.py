@@ -30,10 +30,11 @@ from enum import IntEnum, StrEnum
 import numpy as np
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
-from curation.catalogue import FACTS, Catalogue, Column, State, facts_of
+from curation.catalogue import CROPPED_FACTS, FACTS, Catalogue, Column, State, facts_of
 from curation.records import Clip, Crop, Decision, Score, UserError, content_id
 
 SIDES = ("min", "max")
+CROP = "crop"  # its version stands among those of the scorers
 PERCENTILES = ("min_percentile", "max_percentile", "review_min_percentile", "review_max_percentile")
 
 
@@ -112,7 +113,9 @@ class Rules(BaseModel, frozen=True, extra="forbid"):
 
     asked: GateSettings = Field(description="the recipe's gates")
     resolved: GateSettings = Field(description="the same with the pool's numbers in place of percentiles")
-    versions: dict[str, str] = Field(description="scorer -> the version that was judged")
+    versions: dict[str, str] = Field(
+        description='scorer -> the version that was judged; "crop" -> that of the crop, where facts depend on it'
+    )
 
     @property
     def digest(self) -> str:
@@ -176,7 +179,10 @@ def resolve(settings: GateSettings, versions: Mapping[str, str], catalogue: Cata
         name: stage.model_copy(update={"rules": tuple(_resolve_rule(rule, catalogue) for rule in stage.rules)})
         for name, stage in settings.stages.items()
     }
-    judged = {name: version for name, version in sorted(versions.items()) if name in settings.scorers()}
+    asked = {rule.scorer for stage in settings.stages.values() for rule in stage.rules}
+    judged = {name: version for name, version in sorted(versions.items()) if name in asked}
+    if asked & CROPPED_FACTS:
+        judged[CROP] = catalogue.crop
     return Rules(asked=settings, resolved=GateSettings(stages=stages), versions=judged)
 
 

@@ -11,11 +11,11 @@
 
 Since x.y <= head(x).head(y) + |rest(x)| |rest(y)| (Cauchy-Schwarz), the heads lose no pair; only the cells can. Memory
 holds the vectors, 65 numbers a clip and a few tiles, however many clips are alike. Tiles go to one thread a core, each
-with one thread of BLAS: on small tiles that is 3-8 times less CPU than BLAS's own threads on a busy machine.
+with one thread of BLAS.
 
-D = 256, one in 20 a copy at the cosine 0.97: 99,000 random vectors took 17 CPU s (all with all) and 100,000 took 3.3
-(cells); 1,000,000 took 54 CPU s with 8 probes and 0.3 GiB beside the vectors, and found 0.982 of the copies among
-random vectors, the worst case for cells, and 0.9997 in clusters. Hence 12 probes.
+1,000,000 vectors that are clustered like footage (`tests/bench/catalogue.py`), one in 20 a copy at the cosine 0.97:
+with 1024 cells 0.963 of the copies are found by 8 probes, 0.982 by 12, 0.990 by 16, 0.993 by 20, the default; of
+100,000 with 256 cells 0.997 by 16. Cells of half the size find no more. Not measured on a large real pool.
 """
 
 import os
@@ -37,7 +37,7 @@ ROUNDING = 1e-4  # of float32, on the bound
 DENSE = 32  # tiles of which more than 1 / 32 passes the bound are computed whole
 ROWS_AT_ONCE = 1 << 15
 PRINCIPAL_ROWS = 1 << 14  # that the principal directions are taken of
-POINTS_PER_CELL, TRAINING_ROUNDS = 64, 8
+POINTS_PER_CELL, TRAINING_ROUNDS = 32, 5
 
 Pairs = tuple[np.ndarray, np.ndarray, np.ndarray]  # clip, clip, cosine
 
@@ -47,11 +47,10 @@ class NearSettings(BaseModel, frozen=True, extra="forbid"):
         default=0.875,
         gt=0,
         le=1,
-        description="cosine from which on a clip is a near duplicate; perceptual_hash: 0.875 is 16 of 256 bits, "
-        "clip: about 0.95",
+        description="cosine from which on a clip is a near duplicate; perceptual_hash: 0.875 is 16 of 256 bits",
     )
     exact_below: int = Field(default=100_000, ge=1, description="up to so many clips all are compared with all")
-    probes: int = Field(default=12, ge=1, description="cells searched above that; more find more and take longer")
+    probes: int = Field(default=20, ge=1, description="cells searched above that; more find more and take longer")
     seed: int = Field(default=0, description="of k-means and of the samples it is trained on")
 
 

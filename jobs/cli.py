@@ -60,8 +60,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     try:
         recipe = load_recipe(args.recipe, args.set)
-        workspace = open_workspace(args.workspace)
-        save_recipe(recipe, workspace)
+        dry_run = getattr(args, "dry_run", False)  # of the verbs that have it
+        workspace = open_workspace(args.workspace, writable=not dry_run)
+        if not dry_run:
+            save_recipe(recipe, workspace)
         return importlib.import_module(f"jobs.{known.verb}").run(Context(recipe, workspace, args))
     except UserError as error:
         print(f"dailies {known.verb}: {error}", file=sys.stderr)

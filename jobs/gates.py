@@ -22,6 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curation.catalogue import Catalogue, read_catalogue
+from curation.crop import crop_version
 from curation.gates import Rules, bounds_text, resolve
 from curation.judgement import RuleLosses, StageJudgement, judge_stages
 from curation.records import Decision, UserError, Verdict
@@ -66,8 +67,9 @@ class Judged:
 
 
 def current_catalogue(workspace: Workspace, recipe: "Recipe") -> Catalogue:
-    """The clips of the recipe's splitter with the scores of its scorers, in their current versions."""
-    return read_catalogue(workspace, splitter_version(recipe.split), scorer_versions(recipe.score))
+    """The clips of the recipe's splitter, as its crop leaves them, with the current scores of its scorers."""
+    crop = crop_version(recipe.score.crop)
+    return read_catalogue(workspace, splitter_version(recipe.split), scorer_versions(recipe.score), crop)
 
 
 def current_rules(recipe: "Recipe", catalogue: Catalogue) -> Rules:
@@ -180,7 +182,7 @@ def funnel_csv(judged: Judged) -> str:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--dry-run", action="store_true", help="show the funnel, write no verdict")
+    parser.add_argument("--dry-run", action="store_true", help="show the funnel, write nothing to the workspace")
     parser.add_argument("--json", metavar="FILE", help="write the funnel for programs")
     parser.add_argument("--csv", metavar="FILE", help="write the funnel for a spreadsheet")
 
@@ -193,7 +195,7 @@ def run(context: "Context") -> int:
     if context.args.csv:
         Path(context.args.csv).write_text(funnel_csv(judged))
     if context.args.dry_run:
-        print("dry run: no verdict was written", flush=True)
+        print("dry run: nothing was written", flush=True)
     return 0
 
 

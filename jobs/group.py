@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curation.catalogue import Catalogue, read_catalogue
+from curation.crop import crop_version
 from curation.embedder import make_embedder
 from curation.groups import Groups, best_first, group_clips
 from curation.records import UserError, content_id
@@ -108,10 +109,12 @@ def _grouping(context: "Context") -> Grouping:
     if scorer and (lacking := scorer.missing()):
         raise UserError(f"cannot group: {quality}, which says which of two twins is kept, lacks {lacking}")
     versions = {quality: scorer.version} if scorer else {}
-    catalogue = read_catalogue(context.workspace, splitter_version(context.recipe.split), versions)
+    splitter = splitter_version(context.recipe.split)
+    catalogue = read_catalogue(context.workspace, splitter, versions, crop_version(score.crop))
     has_vector = np.zeros(len(catalogue), bool)
-    for part in context.workspace.table("embeddings").parts(["clip_id", "embedder", "version"]):
-        has_vector[catalogue.places(part.filter(_is_of(settings.embedder, embedder.version)).column("clip_id"))] = True
+    names, wanted = ("embedder", "version"), _is_of(settings.embedder, embedder.version)
+    for part in context.workspace.table("embeddings").parts(["clip_id", *names], encoded=names):
+        has_vector[catalogue.places(part.filter(wanted).column("clip_id"))] = True
     places = np.flatnonzero(has_vector)
     clip_ids = catalogue.clip_ids.take(pa.array(places))
     order = _order(catalogue, places, quality)
@@ -137,18 +140,19 @@ def _order(catalogue: Catalogue, places: np.ndarray, quality: str) -> np.ndarray
 
 
 def _vectors(context: "Context", grouping: Grouping) -> np.ndarray:
-    """float32 [N, D] in the order of the clip ids; one part of the table in memory beside it."""
+    """float32 [N, D] in the order of the clip ids; a few parts of the table in memory beside it."""
     vectors = np.empty((0, 0), np.float32)
-    within = Catalogue(grouping.clip_ids, {})
-    for part in context.workspace.table("embeddings").parts(["clip_id", "embedder", "version", "vector"]):
-        rows = part.filter(_is_of(grouping.embedder, grouping.version))
-        rows = rows.filter(pc.call_function("is_in", [rows.column("clip_id")], pc.SetLookupOptions(grouping.clip_ids)))
-        if not rows.num_rows:
+    within, names = Catalogue(grouping.clip_ids, {}), ("embedder", "version")
+    wanted = _is_of(grouping.embedder, grouping.version)
+    for part in context.workspace.table("embeddings").parts(["clip_id", *names, "vector"], encoded=names):
+        rows = part.filter(wanted)
+        places = within.find(rows.column("clip_id"))
+        if not (places >= 0).any():
             continue
         flat = rows.column("vector").combine_chunks().flatten().to_numpy().reshape(rows.num_rows, -1)
         if not vectors.size:
             vectors = np.empty((len(grouping.clip_ids), flat.shape[1]), np.float32)
-        vectors[within.places(rows.column("clip_id"))] = flat
+        vectors[places[places >= 0]] = flat[places >= 0]
     return vectors
 
 

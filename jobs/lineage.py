@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from pyarrow import fs as pafs
 from pydantic import ValidationError
 
-from curation.gates import Rules, bounds_text, findings
+from curation.gates import CROP, Rules, bounds_text, findings
 from curation.records import (
     Annotation,
     Caption,
@@ -137,12 +137,12 @@ def find_clip_id(workspace: Workspace, given: str) -> str:
 
 def _gates(workspace: Workspace, clip: Clip, scores: Iterable[Score]) -> tuple[JudgedStage, ...]:
     verdicts = _rows(workspace, "gate_verdicts", clip.clip_id)
-    crops = _rows(workspace, "crops", clip.clip_id)
+    crops = {crop.version: crop for crop in _rows(workspace, "crops", clip.clip_id)}
     known = {digest: _saved_rules(workspace, digest) for digest in sorted({row.rules_digest for row in verdicts})}
     judged = []
     for verdict in verdicts:
         rules = known[verdict.rules_digest]
-        found = _findings(rules, verdict.stage, clip, scores, crops[0] if crops else None) if rules else ()
+        found = _findings(rules, verdict.stage, clip, scores, crops.get(rules.versions.get(CROP, ""))) if rules else ()
         judged.append(JudgedStage(verdict, found))
     order = [stage for rules in known.values() if rules for stage in rules.resolved.stages]
     return tuple(sorted(judged, key=lambda each: order.index(each.verdict.stage) if each.rules else len(order)))

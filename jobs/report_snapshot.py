@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from curation.crop import crop_version
 from curation.gates import GateSettings
 from curation.records import Annotation, Caption, Clip, Crop, Failure, Score, Shard, ShardMember, Source, Verdict, Video
 from curation.score import scorer_versions
@@ -63,7 +64,7 @@ def take_snapshot(workspace: Workspace, recipe: "Recipe") -> Snapshot:
     clips = _of_version(_records(workspace, "clips"), lambda row: row.splitter, splitter, "clips", notes)
     sources = _of_version(_records(workspace, "sources"), lambda row: row.splitter, splitter, "sources", [])
     by_id = {clip.clip_id: clip for clip in clips}
-    versions = scorer_versions(recipe.score)
+    versions, crop_now = scorer_versions(recipe.score), crop_version(recipe.score.crop)
     rules = current_rules(recipe, current_catalogue(workspace, recipe))
     verdicts = _of_version(
         _records(workspace, "gate_verdicts"), lambda row: row.rules_digest, rules.digest, "gate verdicts", notes
@@ -75,7 +76,7 @@ def take_snapshot(workspace: Workspace, recipe: "Recipe") -> Snapshot:
         sources=sources,
         videos={video.video_id: video for video in _records(workspace, "videos")},
         clips=by_id,
-        crops={crop.clip_id: crop for crop in reversed(_records(workspace, "crops"))},
+        crops={crop.clip_id: crop for crop in _records(workspace, "crops") if crop.version == crop_now},
         scores=_scores(_records(workspace, "scores"), versions, by_id, notes),
         verdicts=_by_stage((row for row in verdicts if row.clip_id in by_id), stages),
         tasks={row.clip_id: row for row in _records(workspace, "tasks")},

@@ -202,9 +202,8 @@ def _cards(
 ) -> list[Card]:
     clip_ids = catalogue.clip_ids.take(pa.array(places, pa.int64()))
     clips = {clip.clip_id: clip for clip in workspace.table("clips").having("clip_id", clip_ids)}
-    crops: dict[str, Crop] = {}
-    for crop in workspace.table("crops").having("clip_id", clip_ids):
-        crops.setdefault(crop.clip_id, crop)
+    rows = workspace.table("crops").having("clip_id", clip_ids)
+    crops = {crop.clip_id: crop for crop in rows if crop.version == catalogue.crop}
     column, reasons = catalogue.columns[asked.rule.scorer], others.reasons()
     kinds, cards = kinds_of(asked.rule, column)[places], []
     for place, kind, clip_id in zip(places.tolist(), kinds.tolist(), clip_ids.to_pylist(), strict=True):

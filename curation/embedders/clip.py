@@ -1,8 +1,8 @@
 """Clip: what is to be seen, by CLIP: the mean of the unit vectors of a few frames, made a unit vector again.
 
-Cosines of ViT-L/14: copies of a clip above 0.95, the same kind of scene 0.7-0.9, unrelated clips 0.4-0.7. Unlike the
-perceptual hash it knows what things are, so its clusters are concepts; it needs weights, and costs about 1 s an image
-(`curation/clip_tower.py`), nothing where a scorer looks at the same frames with the same model.
+Which cosines copies, scenes of one kind and unrelated clips have is not measured here: look at your own pool before you
+set `duplicate_similarity`. Unlike the perceptual hash it knows what things are, so its clusters are concepts; it needs
+weights. Cost: `curation/clip_tower.py`; nothing where a scorer looks at the same frames with the same model.
 """
 
 from functools import cached_property

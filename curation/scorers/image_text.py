@@ -4,9 +4,9 @@
     caption ----CLIP text tower----> unit vector [D] --+--> cosines [n] --> mean, -1 to 1
 
 This is CLIPScore without its factor (Hessel et al. 2021, "CLIPScore: A Reference-free Evaluation Metric for Image
-Captioning"). With ViT-L/14 fitting captions lie about 0.2-0.35 and captions of other clips below 0.2; other models have
-other ranges. CLIP reads 77 tokens, so of a long caption only the beginning is judged. A clip that nobody has described
-has no answer. Cost and sharing: `curation/clip_tower.py`.
+Captioning"). The range of fitting captions depends on the model and is not measured here: take a percentile. CLIP reads
+77 tokens, so of a long caption only the beginning is judged. A clip that nobody has described has no answer.
+Cost and sharing: `curation/clip_tower.py`.
 """
 
 from functools import cached_property

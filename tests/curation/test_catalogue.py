@@ -28,15 +28,16 @@ def workspace(tmp_path) -> Workspace:
 
 
 def test_clips_of_the_splitter_come_once_in_order_the_first_part_first(workspace):
-    found = read_catalogue(workspace, "s", {})
+    found = read_catalogue(workspace, "s", {}, "1")
     assert found.clip_ids.to_pylist() == ["c1", "c2", "c3"]
     assert found.columns["aspect"].values[0] == 2 / 1080, "part a comes before part b"
 
 
 def test_facts_are_those_of_the_single_clip_and_its_crop(workspace):
     crop = Crop("c2", "1", 0, 140, 1920, 800, "letterbox")
-    workspace.table("crops").append("a", [crop])
-    found = read_catalogue(workspace, "s", {})
+    others = [Crop("c2", "0", 0, 0, 8, 8, "letterbox"), Crop("c2", "2", 0, 0, 6, 6, "letterbox")]
+    workspace.table("crops").append("a", [*others, crop])
+    found = read_catalogue(workspace, "s", {}, "1")
     for name in FACTS:
         assert found.columns[name].values[1] == facts_of(clip("c2"), crop)[name]
         assert (found.columns[name].states == State.SCORED).all()
@@ -70,11 +71,12 @@ def fill(workspace: Workspace) -> None:
     )
 
 
-@pytest.mark.parametrize("lookup", [1, 1000])
-def test_long_rows_become_columns_and_the_first_of_a_repeated_key_counts(workspace, lookup, monkeypatch):
-    monkeypatch.setattr(catalogue_module, "MIN_LOOKUP", lookup)
+@pytest.mark.parametrize("few", [1, 1000])
+def test_long_rows_become_columns_and_the_first_of_a_repeated_key_counts(workspace, few, monkeypatch):
+    """With binary search and with hashing."""
+    monkeypatch.setattr(catalogue_module, "FEW", few)
     fill(workspace)
-    columns = read_catalogue(workspace, "s", VERSIONS).columns
+    columns = read_catalogue(workspace, "s", VERSIONS, "1").columns
     np.testing.assert_array_equal(columns["sharpness"].values, [5.0, np.nan, 3.0])
     assert columns["sharpness"].states.tolist() == [State.SCORED, State.FAILED, State.SCORED]
     assert columns["sharpness"].labels is None
@@ -87,7 +89,7 @@ def test_long_rows_become_columns_and_the_first_of_a_repeated_key_counts(workspa
 
 def test_the_columns_hold_what_the_table_reads(workspace):
     fill(workspace)
-    columns = read_catalogue(workspace, "s", VERSIONS).columns
+    columns = read_catalogue(workspace, "s", VERSIONS, "1").columns
     for row in workspace.table("scores").records():
         if VERSIONS.get(row.scorer) == row.version and row.clip_id.startswith("c"):
             value = columns[row.scorer].values[int(row.clip_id[1]) - 1]
@@ -95,7 +97,7 @@ def test_the_columns_hold_what_the_table_reads(workspace):
 
 
 def test_places_leave_out_what_is_not_there(workspace):
-    found = read_catalogue(workspace, "s", {})
+    found = read_catalogue(workspace, "s", {}, "1")
     assert found.places(["c3", "nowhere", "c1"]).tolist() == [2, 0]
 
 
@@ -111,5 +113,5 @@ def test_few_ids_of_many_are_found_as_all_of_them_are():
 
 
 def test_an_empty_workspace_is_an_empty_catalogue(tmp_path):
-    found = read_catalogue(Workspace(str(tmp_path)), "s", VERSIONS)
+    found = read_catalogue(Workspace(str(tmp_path)), "s", VERSIONS, "1")
     assert len(found) == 0 and set(found.columns) == {*FACTS, *VERSIONS}

@@ -5,13 +5,18 @@ import csv
 import json
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from curation.gates import GateRule, GateSettings, StageGates
-from curation.records import Decision, Score, UserError
+from curation.crop import CropSettings, crop_version
+from curation.gates import CROP, GateRule, GateSettings, StageGates
+from curation.records import Crop, Decision, Score, UserError
+from jobs.cli import main
 from jobs.config import Context
 from jobs.gates import COUNTS, current_values, judge, print_decisions, run
+from jobs.lineage import lineage
+from jobs.storage import open_workspace
 from tests.jobs.catalogue import clips_in, context_of
 
 
@@ -90,10 +95,49 @@ def test_a_dry_run_shows_everything_and_writes_nothing(tmp_path, capsys):
     context = with_args(context_of(tmp_path, [20.0, 7.0, 1.0, None]), dry_run=True)
     assert run(context) == 0
     out = capsys.readouterr().out
-    assert "stage video: 4 clips" in out and "dry run: no verdict was written" in out
+    assert "stage video: 4 clips" in out and "dry run: nothing was written" in out
     assert "sharpness: at least 10, a person decides from 5" in out
     assert "1 keep, 2 review, 1 reject" in out
     assert not context.workspace.table("gate_verdicts").stems() and not context.workspace.exists("rules")
+
+
+def test_a_dry_run_from_the_command_line_touches_no_file_of_the_workspace(tmp_path, capsys):
+    context = context_of(tmp_path, [20.0, 7.0, 1.0, None])
+    folder = open_workspace(context.workspace.uri).local_path()
+    recipe = tmp_path / "r.toml"
+    rule = '[[gates.stages.video.rules]]\nscorer = "sharpness"\nmin = 10\n'
+    recipe.write_text(f'[score]\nscorers = ["sharpness"]\n{rule}')
+
+    def files() -> dict[Path, int]:
+        return {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+
+    before, given = files(), ["--recipe", str(recipe), "--workspace", str(folder)]
+    assert main(["gates", "--dry-run", *given]) == 0
+    assert "1 keep, 1 review, 2 reject" in capsys.readouterr().out
+    assert files() == before
+    assert main(["gates", *given]) == 0 and files() != before
+
+
+def test_another_crop_is_judged_anew_where_a_rule_depends_on_it(tmp_path):
+    context = context_of(tmp_path, [20.0, 7.0, 1.0, None])
+    first, settings = clips_in(context)[0], context.recipe.score
+    shares = GateRule(scorer="picture_share", min=0.9)
+    bare = settings.model_copy(update={"crop": CropSettings(borders=False)})
+    kept = []
+    for score in (settings, bare):
+        version = crop_version(score.crop)
+        bars = first.height // 4 if score is settings else 0
+        crop = Crop(first.clip_id, version, 0, bars, first.width, first.height - 2 * bars, "letterbox")
+        context.workspace.table("crops").append(version, [crop])
+        recipe = context.recipe.model_copy(update={"score": score})
+        judged = judge(with_rule(Context(recipe, context.workspace, context.args), shares))
+        assert judged.rules.versions == {CROP: version}
+        kept.append(judged.stages[0].counts()[Decision.KEEP])
+        found = lineage(context.workspace, first.clip_id).gates
+        outcomes = {each.verdict.rules_digest: each.rules[0].outcome for each in found}
+        assert outcomes[judged.rules.digest] == ("fail" if score is settings else "pass")
+    assert kept == [3, 4]
+    assert sorted(outcomes.values()) == ["fail", "pass"], "each verdict is explained by the crop that it was made with"
 
 
 def test_the_funnel_goes_to_programs_and_spreadsheets(tmp_path, capsys):

@@ -3,6 +3,7 @@
 import argparse
 import base64
 import re
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -10,6 +11,7 @@ import pyarrow as pa
 import pytest
 
 from curation.catalogue import Catalogue, Column
+from curation.crop import crop_version
 from curation.gates import GateRule, GateSettings, Rules, StageGates
 from curation.records import Crop, UserError
 from jobs.config import Context
@@ -81,8 +83,9 @@ def pictures(page: str) -> list[np.ndarray]:
 def test_the_sheet_shows_each_clip_cropped_with_its_value_and_writes_no_verdict(tmp_path, capsys):
     context = context_of(tmp_path, [20.0, 7.0, 1.0, None])
     first, second, third, fourth = clips_in(context)
-    crop = Crop(first.clip_id, "1", 0, 0, first.width // 2, first.height, "letterbox")
-    context.workspace.table("crops").append("a", [crop])
+    current = crop_version(context.recipe.score.crop)
+    crop = Crop(first.clip_id, current, 0, 0, first.width // 2, first.height, "letterbox")
+    context.workspace.table("crops").append("a", [replace(crop, version="0", width=16), crop])
     page = tuned(context)
     assert capsys.readouterr().out.strip().endswith("tune/video-sharpness.html")
     order = [page.index(clip.clip_id[:12]) for clip in (third, second, first)]
