@@ -1,5 +1,7 @@
 """What every scorer must do, for every file in the folder."""
 
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -14,15 +16,28 @@ from tests.curation.clip_frames import clip_of, score_file
 from tests.curation.tiny_clip import tiny_options
 from tests.footage import moving_texture, texture
 
+Ready = Callable[[str], Scorer]
 NAMES = names_in(scorers)
 COMPARE_FRAMES = ("camera_movement", "jitter", "motion", "raft_motion", "slideshow", "static", "subject_motion")
 
 
-def ready(name: str, folder: Path) -> Scorer:
-    scorer = make_scorer(name, tiny_options(name, folder))
-    assert scorer.missing() is None
-    scorer.load()
-    return scorer
+@pytest.fixture(scope="session")
+def ready(tmp_path_factory: pytest.TempPathFactory) -> Ready:
+    """A scorer of that name, made and loaded when first asked for."""
+
+    @cache
+    def get(name: str) -> Scorer:
+        scorer = make_scorer(name, tiny_options(name, tmp_path_factory.mktemp("weights")))
+        assert scorer.missing() is None
+        scorer.load()
+        return scorer
+
+    return get
+
+
+@pytest.fixture(scope="session")
+def moving(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return moving_texture(tmp_path_factory.mktemp("moving") / "clip.mp4", seconds=1.5)
 
 
 def number(answer: float | Answer) -> float:
@@ -39,15 +54,15 @@ def test_a_scorer_says_what_its_number_means(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_same_frames_give_the_same_finite_number(tmp_path: Path, name: str) -> None:
-    path = moving_texture(tmp_path / "clip.mp4", seconds=1.5)
-    values = [number(score_file(ready(name, tmp_path), path)) for _ in range(2)]
+def test_the_same_frames_give_the_same_finite_number(ready: Ready, moving: Path, tmp_path: Path, name: str) -> None:
+    again = make_scorer(name, tiny_options(name, tmp_path))
+    values = [number(score_file(scorer, moving)) for scorer in (ready(name), again)]
     assert values[0] == values[1] and np.isfinite(values[0]) and isinstance(values[0], float)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_scorer_leaves_the_shared_frames_alone(tmp_path: Path, name: str) -> None:
-    scorer = ready(name, tmp_path)
+def test_a_scorer_leaves_the_shared_frames_alone(ready: Ready, name: str) -> None:
+    scorer = ready(name)
     frames = clip_of([texture(seed, (64, 48)) for seed in range(3)], scorer.frames)
     for array in (frames.luma, frames.bgr, frames.times_s):
         if array is not None:
@@ -57,15 +72,15 @@ def test_a_scorer_leaves_the_shared_frames_alone(tmp_path: Path, name: str) -> N
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("level", [0, 255])
-def test_blank_frames_have_an_answer(tmp_path: Path, name: str, level: int) -> None:
-    scorer = ready(name, tmp_path)
+def test_blank_frames_have_an_answer(ready: Ready, name: str, level: int) -> None:
+    scorer = ready(name)
     blank = [np.full((90, 160, 3), level, np.uint8)] * 3
     assert np.isfinite(number(scorer(clip_of(blank, scorer.frames))))
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name not in COMPARE_FRAMES])
-def test_one_frame_is_enough_for_all_that_compare_none(tmp_path: Path, name: str) -> None:
-    scorer = ready(name, tmp_path)
+def test_one_frame_is_enough_for_all_that_compare_none(ready: Ready, name: str) -> None:
+    scorer = ready(name)
     assert np.isfinite(number(scorer(clip_of([texture(0, (64, 48))], scorer.frames))))
 
 
@@ -78,15 +93,15 @@ def test_a_setting_that_changes_the_number_changes_the_version(tmp_path: Path, n
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_what_a_scorer_saw_is_a_picture(tmp_path: Path, name: str) -> None:
-    scorer = ready(name, tmp_path)
+def test_what_a_scorer_saw_is_a_picture(ready: Ready, name: str) -> None:
+    scorer = ready(name)
     seen = scorer.draw(clip_of([texture(seed, (160, 90)) for seed in range(3)], scorer.frames))
     assert seen.dtype == np.uint8 and seen.ndim == 3 and seen.shape[2] == 3 and max(seen.shape[:2]) <= 2000
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_cropped_clip_is_scored_and_drawn(tmp_path: Path, name: str) -> None:
-    scorer = ready(name, tmp_path)
+def test_a_cropped_clip_is_scored_and_drawn(ready: Ready, name: str) -> None:
+    scorer = ready(name)
     whole = clip_of([texture(seed, (160, 90)) for seed in range(3)], scorer.frames)
     clip = whole.cropped(Crop("clip", "1", 20, 10, 120, 62, "letterbox"))
     assert np.isfinite(number(scorer(clip)))
