@@ -34,10 +34,9 @@ import pyarrow.compute as pc
 from annotation.routing import select
 from curation.catalogue import FACTS, read_catalogue
 from curation.crop import crop_version
-from curation.embedder import make_embedder
 from curation.gates import GateRule, GateSettings, StageGates, resolve
 from curation.records import Decision
-from curation.score import ScoreSettings, scorer_versions
+from curation.score import ScoreSettings, scorer_versions, versions as score_versions
 from curation.split import splitter_version
 from curation.tables import Workspace
 from jobs.config import Context, Recipe
@@ -49,6 +48,7 @@ CLIPS_PER_VIDEO = 62
 RECIPE = Recipe(score=ScoreSettings(scorers=("bits_per_pixel",)))
 SPLITTER = splitter_version(RECIPE.split)
 EMBEDDER = RECIPE.group.embedder
+EMBEDDER_VERSION = score_versions(RECIPE.score)[EMBEDDER]
 CROP = crop_version(RECIPE.score.crop)
 CONCEPTS, CLIPS_PER_SHOT, COPY_COSINE, COPY_EVERY = 500, 3, 0.97, 20
 SHARES = {"all": 0.3, "concept": 0.2, "film": 0.15, "shot": 0.15, "clip": 0.2}  # of a vector's squared length
@@ -240,7 +240,7 @@ def _embeddings(clip_ids: np.ndarray, vectors: np.ndarray) -> pa.Table:
         {
             "clip_id": clip_ids,
             "embedder": [EMBEDDER] * count,
-            "version": [make_embedder(EMBEDDER, {}).version] * count,
+            "version": [EMBEDDER_VERSION] * count,
             "vector": pa.ListArray.from_arrays(offsets, pa.array(vectors.ravel())),
         }
     )
