@@ -11,7 +11,7 @@ still being decoded, so that whoever scores clips needs to keep only the frames 
 import bisect
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from itertools import pairwise
 from typing import Any
@@ -123,7 +123,7 @@ class SpanFinder:
         self._contrast.append(contrast)
         self._cuts.update(cuts)
         horizon = min(pts - self._fade_pts, pts if settled_pts is None else settled_pts)
-        return list(self._advance(bisect.bisect_left(self.pts, horizon, self._next)))
+        return self._whole(self._advance(bisect.bisect_left(self.pts, horizon, self._next)))
 
     def finish(self, end_pts: int, cuts: Sequence[int]) -> list[tuple[int, int]]:
         """No more frames: the last ends at `end_pts`."""
@@ -133,7 +133,7 @@ class SpanFinder:
         self.pts.append(end_pts)
         if self._first is not None:
             ranges += self._windows(self._first, num_frames)
-        return ranges
+        return self._whole(ranges)
 
     @property
     def open_pts(self) -> int:
@@ -156,6 +156,11 @@ class SpanFinder:
                 for first, last, rest in self._full_windows(self._first, known):
                     yield first, last
                     self._first = rest
+
+    def _whole(self, ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+        """Without those that one frame makes too long: a gap of lost frames, or a time that lies."""
+        longest_s = self.settings.max_clip_s + self.settings.min_clip_s
+        return [(first, last) for first, last in ranges if self._seconds(first, last) <= longest_s]
 
     def _usable(self, index: int) -> bool:
         """Whether a frame is neither blank nor part of a fade from or to a blank one."""

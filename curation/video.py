@@ -157,8 +157,9 @@ class Scan:
         self.num_frames += 1
         if self.start_pts is None:
             self.start_pts = pts
-        rate = self.facts.frame_rate or 25
-        self.end_pts = pts + (frame.duration or max(1, round(1 / (rate * float(self.facts.time_base)))))
+        second = 1 / float(self.facts.time_base)
+        usual = max(1, round(second / (self.facts.frame_rate or 25)))
+        self.end_pts = pts + min(frame.duration or usual, max(usual, round(second)))  # some headers claim years
 
 
 class _Wanted:

@@ -29,6 +29,7 @@ from curation.records import Decision, UserError, Verdict
 from curation.score import scorer_versions
 from curation.split import splitter_version
 from curation.tables import Workspace
+from jobs.group import DUPLICATE, current_grouping
 
 if TYPE_CHECKING:
     from jobs.config import Context, Recipe
@@ -69,17 +70,25 @@ class Judged:
 def current_catalogue(workspace: Workspace, recipe: "Recipe") -> Catalogue:
     """The clips of the recipe's splitter, as its crop leaves them, with the current scores of its scorers."""
     crop = crop_version(recipe.score.crop)
-    return read_catalogue(workspace, splitter_version(recipe.split), scorer_versions(recipe.score), crop)
+    return read_catalogue(workspace, splitter_version(recipe.split), judged_versions(workspace, recipe), crop)
 
 
-def current_rules(recipe: "Recipe", catalogue: Catalogue) -> Rules:
+def judged_versions(workspace: Workspace, recipe: "Recipe") -> dict[str, str]:
+    """Scorer -> current version of everything that gates may ask for: the scorers, and `duplicate` once grouped."""
+    grouping = current_grouping(workspace, recipe)
+    return scorer_versions(recipe.score) | ({DUPLICATE: grouping} if grouping else {})
+
+
+def current_rules(workspace: Workspace, recipe: "Recipe", catalogue: Catalogue) -> Rules:
     """The recipe's gates with this catalogue's numbers in place of percentiles.
 
     Raises:
         UserError: a gate names a scorer that the recipe does not run, or resolves to nonsense.
     """
-    versions = scorer_versions(recipe.score)
+    versions = judged_versions(workspace, recipe)
     unknown = sorted(recipe.gates.scorers() - versions.keys())
+    if DUPLICATE in unknown:
+        raise UserError(f"gates ask for {DUPLICATE}, which `dailies group` finds out; run that first")
     if unknown:
         raise UserError(f"gates ask for {', '.join(unknown)}, but score.scorers has only {', '.join(sorted(versions))}")
     return resolve(recipe.gates, versions, catalogue)
@@ -92,7 +101,7 @@ def current_values(context: "Context", clip_ids: Sequence[str] | None = None) ->
     found: dict[str, dict[str, float]] = {
         clip_id: {} for clip_id in catalogue.clip_ids.take(pa.array(places)).to_pylist()
     }
-    for scorer in scorer_versions(context.recipe.score):
+    for scorer in judged_versions(context.workspace, context.recipe):
         values = catalogue.columns[scorer].values[places].tolist()
         for of_clip, value in zip(found.values(), values, strict=True):
             if value == value:  # not NaN
@@ -107,7 +116,7 @@ def judge(context: "Context", dry_run: bool = False) -> Judged:
         UserError: see `current_rules`.
     """
     catalogue = current_catalogue(context.workspace, context.recipe)
-    judged = judge_catalogue(catalogue, current_rules(context.recipe, catalogue))
+    judged = judge_catalogue(catalogue, current_rules(context.workspace, context.recipe, catalogue))
     if not dry_run:
         write_verdicts(context.workspace, judged)
     return judged

@@ -5,7 +5,8 @@
 
 A grouping is of a set of clips: its digest covers the settings, the embedder's version, the clips that have a vector
 and their order. New clips or other settings are a new grouping, written beside the old ones; the same grouping is not
-computed twice. Arrays only, no object per clip, and no Ray: it uses the cores of the machine where the verb runs.
+computed twice. Gates ask for the score `duplicate`, 0 or 1, which is written beside it. Arrays only, no object a clip,
+and no Ray: it uses the cores of the machine where the verb runs.
 """
 
 import argparse
@@ -21,11 +22,16 @@ from curation.crop import crop_version
 from curation.embedder import make_embedder
 from curation.groups import Groups, best_first, group_clips
 from curation.records import UserError, content_id
+from curation.score import versions
 from curation.scorer import make_scorer
 from curation.split import splitter_version
+from curation.tables import Workspace
 
 if TYPE_CHECKING:
-    from jobs.config import Context
+    from jobs.config import Context, Recipe
+
+DUPLICATE = "duplicate"  # a score like any other for the gates: 1 for a clip that has a better twin
+POINTERS = "groupings"  # folder of files that name the last grouping under some settings
 
 
 @dataclass(frozen=True)
@@ -79,6 +85,8 @@ def group(context: "Context") -> GroupTally:
         vectors = _vectors(context, grouping)
         groups = group_clips(vectors, grouping.order, context.recipe.group)
         table.append_rows(grouping.digest, _rows(grouping, groups))
+        context.workspace.table("scores").append_rows(f"{DUPLICATE}-{grouping.digest}", _scores(grouping, groups))
+    context.workspace.write_bytes(grouping.digest.encode(), POINTERS, _pointer(context.recipe))
     columns = ["duplicate_of", "concept", "weight"]
     stored = _stored(context, grouping.digest, columns)
     rows = {name: stored.column(name).to_numpy() for name in columns}
@@ -98,6 +106,17 @@ def current_groups(context: "Context") -> pa.Table | None:
     return _stored(context, digest, table.schema.names).cast(table.schema) if digest in table.stems() else None
 
 
+def current_grouping(workspace: Workspace, recipe: "Recipe") -> str | None:
+    """Digest of the last grouping under the recipe's settings, which is the version of the score `duplicate`."""
+    name = _pointer(recipe)
+    return workspace.read_bytes(POINTERS, name).decode() if workspace.exists(POINTERS, name) else None
+
+
+def _pointer(recipe: "Recipe") -> str:
+    version = versions(recipe.score).get(recipe.group.embedder, "")
+    return f"{content_id(recipe.group.model_dump_json(), version, splitter_version(recipe.split))}.txt"
+
+
 def _grouping(context: "Context") -> Grouping:
     settings, score = context.recipe.group, context.recipe.score
     options = score.options.get(settings.embedder, {})
@@ -108,11 +127,18 @@ def _grouping(context: "Context") -> Grouping:
     scorer = make_scorer(quality, score.options.get(quality, {})) if quality else None
     if scorer and (lacking := scorer.missing()):
         raise UserError(f"cannot group: {quality}, which says which of two twins is kept, lacks {lacking}")
-    versions = {quality: scorer.version} if scorer else {}
+    answered = versions(score)
+    if settings.embedder not in answered:
+        raise UserError(
+            f"cannot group: group.embedder is {settings.embedder!r}, but score.embedders has only "
+            f"{', '.join(score.embedders) or 'none'}"
+        )
+    version = answered[settings.embedder]
     splitter = splitter_version(context.recipe.split)
-    catalogue = read_catalogue(context.workspace, splitter, versions, crop_version(score.crop))
+    asked = {quality: answered[quality]} if quality else {}
+    catalogue = read_catalogue(context.workspace, splitter, asked, crop_version(score.crop))
     has_vector = np.zeros(len(catalogue), bool)
-    names, wanted = ("embedder", "version"), _is_of(settings.embedder, embedder.version)
+    names, wanted = ("embedder", "version"), _is_of(settings.embedder, version)
     for part in context.workspace.table("embeddings").parts(["clip_id", *names], encoded=names):
         has_vector[catalogue.places(part.filter(wanted).column("clip_id"))] = True
     places = np.flatnonzero(has_vector)
@@ -121,10 +147,8 @@ def _grouping(context: "Context") -> Grouping:
     everything = pc.call_function(
         "binary_join", [pa.ListArray.from_arrays(pa.array([0, len(clip_ids)], pa.int32()), clip_ids), pa.scalar(",")]
     )
-    digest = content_id(
-        settings.model_dump_json(), embedder.version, everything[0].as_py(), order.astype("<i8").tobytes().hex()
-    )
-    return Grouping(digest, settings.embedder, embedder.version, catalogue, clip_ids, order)
+    digest = content_id(settings.model_dump_json(), version, everything[0].as_py(), order.astype("<i8").tobytes().hex())
+    return Grouping(digest, settings.embedder, version, catalogue, clip_ids, order)
 
 
 def _is_of(embedder: str, version: str) -> pc.Expression:
@@ -168,6 +192,21 @@ def _rows(grouping: Grouping, groups: Groups) -> pa.Table:
             "similarity": groups.similarity.astype(np.float64),
             "concept": groups.concept,
             "weight": groups.weight,
+        }
+    )
+
+
+def _scores(grouping: Grouping, groups: Groups) -> pa.Table:
+    """Rows of `scores` that say 1 of a near duplicate and 0 of a clip without a better twin, for the gates."""
+    size = len(groups.kept)
+    return pa.table(
+        {
+            "clip_id": grouping.clip_ids,
+            "scorer": pa.repeat(DUPLICATE, size),
+            "version": pa.repeat(grouping.digest, size),
+            "value": (~groups.kept).astype(np.float64),
+            "error": pa.nulls(size, pa.string()),
+            "label": pa.repeat("", size),
         }
     )
 

@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from curation.crop import crop_version
 from curation.gates import GateSettings
 from curation.records import Annotation, Caption, Clip, Crop, Failure, Score, Shard, ShardMember, Source, Verdict, Video
-from curation.score import scorer_versions
 from curation.shards import current_shards
 from curation.split import splitter_version
 from curation.tables import HumanVerdict, PushedTask, Sample, TrainRead, Workspace
-from jobs.gates import current_catalogue, current_rules
+from jobs.gates import current_catalogue, current_rules, judged_versions
 from jobs.pack import best_captions
 
 if TYPE_CHECKING:
@@ -64,8 +63,8 @@ def take_snapshot(workspace: Workspace, recipe: "Recipe") -> Snapshot:
     clips = _of_version(_records(workspace, "clips"), lambda row: row.splitter, splitter, "clips", notes)
     sources = _of_version(_records(workspace, "sources"), lambda row: row.splitter, splitter, "sources", [])
     by_id = {clip.clip_id: clip for clip in clips}
-    versions, crop_now = scorer_versions(recipe.score), crop_version(recipe.score.crop)
-    rules = current_rules(recipe, current_catalogue(workspace, recipe))
+    versions, crop_now = judged_versions(workspace, recipe), crop_version(recipe.score.crop)
+    rules = current_rules(workspace, recipe, current_catalogue(workspace, recipe))
     verdicts = _of_version(
         _records(workspace, "gate_verdicts"), lambda row: row.rules_digest, rules.digest, "gate verdicts", notes
     )

@@ -85,7 +85,7 @@ def run(context: "Context") -> int:
     if args.count < 2:
         raise UserError(f"--count {args.count} shows no clip on either side; give at least 2")
     catalogue = current_catalogue(workspace, context.recipe)
-    rules = current_rules(context.recipe, catalogue)
+    rules = current_rules(workspace, context.recipe, catalogue)
     asked = ask(rules, catalogue, args.stage, args.scorer, args.threshold, args.bound)
     page = sheet(workspace, catalogue, asked, args.count)
     name = f"{args.stage}-{args.scorer}.html"

@@ -15,6 +15,7 @@ from curation.scorer import ClipFrames, Direction
 from curation.video import FrameSpec
 
 DARKEST, BRIGHTEST = 16, 239
+BOUNDS = np.array([DARKEST]), np.array([BRIGHTEST])  # as OpenCV wants them
 
 
 class ExposureSettings(BaseModel, frozen=True, extra="forbid"):
@@ -39,7 +40,7 @@ class ExposureScorer:
         pass
 
     def __call__(self, clip: ClipFrames) -> float:
-        return sum(cv2.countNonZero(cv2.inRange(luma, DARKEST, BRIGHTEST)) for luma in clip.luma) / clip.luma.size
+        return sum(cv2.countNonZero(cv2.inRange(luma, *BOUNDS)) for luma in clip.luma) / clip.luma.size
 
     def draw(self, clip: ClipFrames) -> np.ndarray:
         pictures = []

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from curation.embedder import embedder_version
 from curation.groups import GroupSettings
 from curation.records import Clip, Embedding, UserError
+from curation.score import versions
 from curation.split import splitter_version
 from curation.tables import Workspace
 from jobs.config import Context, Recipe
@@ -25,7 +25,7 @@ def catalogue(folder: Path, without_vector: int = 0, **settings: Any) -> Context
     workspace = Workspace(str(folder / "ws"))
     vectors = planted(NUM_CLIPS, NUM_COPIES, 64, 0.97)
     clips = [clip(index, splitter_version(recipe.split)) for index in range(NUM_CLIPS)]
-    version = embedder_version("perceptual_hash", {})
+    version = versions(recipe.score)["perceptual_hash"]
     rows = [
         Embedding(each.clip_id, "perceptual_hash", version, tuple(vector.tolist()))
         for each, vector in zip(clips, vectors, strict=True)
@@ -91,14 +91,14 @@ def test_other_settings_and_new_clips_are_another_grouping(tmp_path: Path) -> No
     newcomer = clip(NUM_CLIPS - NUM_COPIES - 1, splitter_version(context.recipe.split))
     context.workspace.table("clips").append("more", [Clip(**{**vars(newcomer), "clip_id": "f" * 20})])
     assert group(context).without_embedding == 1, "a clip without a vector changes no group"
-    version = embedder_version("perceptual_hash", {})
+    version = versions(context.recipe.score)["perceptual_hash"]
     vector = tuple(np.eye(64, dtype=np.float32)[0].tolist())
     context.workspace.table("embeddings").append("more", [Embedding("f" * 20, "perceptual_hash", version, vector)])
     assert current_groups(context) is None and group(context).kept == 33
 
 
 def test_a_pool_without_vectors_is_told_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="has a vector of perceptual_hash 1/2fps; run `dailies score`"):
+    with pytest.raises(UserError, match="has a vector of perceptual_hash 1/2fps.*; run `dailies score`"):
         group(Context(Recipe(), Workspace(str(tmp_path)), argparse.Namespace()))
     with pytest.raises(UserError, match="cannot group: clip lacks the CLIP weights"):
         group(Context(Recipe(group=GroupSettings(embedder="clip")), Workspace(str(tmp_path)), argparse.Namespace()))
