@@ -14,10 +14,12 @@ from dataclasses import dataclass, replace
 import av
 import cv2
 
-from curation.records import Clip, Crop, Decision
+from curation.gates import Outcome
+from curation.records import Clip, Crop, Decision, Verdict
 from curation.source import UnreadableVideo
 from curation.tables import Sample, Workspace
 from curation.transcode import write_proxy
+from jobs.report_funnel import rule_findings
 from jobs.report_snapshot import Snapshot
 
 POSTER_QUALITY = 72
@@ -101,7 +103,7 @@ def rejects(snapshot: Snapshot, number: int, shown_already: Collection[str] = ()
         for clip_id, verdict in verdicts.items():
             human = snapshot.human.get(clip_id)
             if verdict.decision == Decision.REJECT:
-                why = verdict.reason
+                why = _reason_with_values(snapshot, stage, verdict)
             elif verdict.decision == Decision.REVIEW and human is not None and human.decision == "reject":
                 why = f"people, {human.reason}"
             else:
@@ -111,6 +113,13 @@ def rejects(snapshot: Snapshot, number: int, shown_already: Collection[str] = ()
     ordered = sorted(reasons.keys() - set(shown_already), key=lambda clip_id: (-len(reasons[clip_id]), clip_id))
     chosen = _take_turns([(gates[clip_id], clip_id) for clip_id in ordered], number)
     return [Shown(clip_id, "reject", (*reasons[clip_id], *kept.get(clip_id, ()))) for clip_id in chosen]
+
+
+def _reason_with_values(snapshot: Snapshot, stage: str, verdict: Verdict) -> str:
+    """What the failed rules say of the clip's scores; the verdict's own words if the rules say something else now."""
+    found = rule_findings(snapshot, snapshot.gates.stages[stage], verdict.clip_id)
+    texts = [finding.text for _, finding in found if finding.outcome in (Outcome.FAIL, Outcome.NARROW)]
+    return "; ".join(texts) or verdict.reason
 
 
 def _take_turns(grouped: Sequence[tuple[str, str]], number: int) -> list[str]:

@@ -185,7 +185,8 @@ def _pack(workspace: Workspace, clips: list[Clip]) -> None:
 
 def _train(workspace: Workspace, clips: list[Clip]) -> None:
     """Two stages of 40 steps; the last packed clip is held out."""
-    packed = sorted({row.clip_id for row in workspace.table("shard_members").records()})
+    members = {row.clip_id for row in workspace.table("shard_members").records()}
+    packed = [clip.clip_id for clip in clips if clip.clip_id in members]
     rows = []
     for stage, level in (("vae", 0.6), ("sft", 1.1)):
         reads = [TrainRead(RUN, stage, clip_id, 3, 1 + index, 40) for index, clip_id in enumerate(packed[:-1])]

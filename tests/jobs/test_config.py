@@ -40,7 +40,7 @@ def test_an_override_is_typed_like_toml_and_text_otherwise(tmp_path):
         (
             "[[gates.stages.video.rules]]\nscorer = 'motion'\nmin = 1\nmax_ = 2",
             (),
-            r"gates\.stages\.video\.rules\.0\.max_: unknown setting; known here: max, min, review_max, review_min",
+            r"gates\.stages\.video\.rules\.0\.max_: unknown setting; known here: labels, max, max_percentile, min, ",
         ),
         ("[engine", (), "not valid TOML"),
         ("", ("engine.workers",), "wants path.to.key=value, got 'engine.workers'"),

@@ -9,7 +9,7 @@ from jobs import demo
 from jobs.demo import steps_of
 from tests.jobs.catalogue import context_of
 
-BEFORE, AFTER = ["split", "score", "route"], ["collect", "pack", "train", "generate", "report"]
+BEFORE, AFTER = ["curate", "group", "route"], ["collect", "pack", "train", "generate", "report"]
 
 
 @pytest.mark.parametrize(

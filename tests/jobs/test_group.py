@@ -98,7 +98,7 @@ def test_other_settings_and_new_clips_are_another_grouping(tmp_path: Path) -> No
 
 
 def test_a_pool_without_vectors_is_told_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="has a vector of perceptual_hash 1/2fps.*; run `dailies score`"):
+    with pytest.raises(UserError, match=r"has a vector of perceptual_hash 1/2fps.*; run `dailies score`"):
         group(Context(Recipe(), Workspace(str(tmp_path)), argparse.Namespace()))
     with pytest.raises(UserError, match="cannot group: clip lacks the CLIP weights"):
         group(Context(Recipe(group=GroupSettings(embedder="clip")), Workspace(str(tmp_path)), argparse.Namespace()))

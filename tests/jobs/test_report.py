@@ -114,7 +114,7 @@ def test_every_section_is_filled(page):
         "no <stream> in it",
         "7 clips, 1 without a value; higher is better",
         "Rejected, from some stages or all",
-        "image: sharpness < 10",
+        "image: sharpness 4 < 10",
         "disagreements first",
         "Reasons given for rejecting: hardly moves (1).",
         "1 packed clip was held out",
