@@ -51,7 +51,7 @@ def test_an_added_scorer_is_all_that_is_due(tmp_path):
     run(score_job(clips, workspace, TWO), workspace, ENGINE)
     parts = workspace.table("scores").stems()
     three = ScoreSettings(scorers=("sharpness", "motion", "exposure"))
-    assert [names for _, names in (item.shared for item in score_job(clips, workspace, three).items)] == [("exposure",)]
+    assert [item.shared.names for item in score_job(clips, workspace, three).items] == [("exposure",)]
     run(score_job(clips, workspace, three), workspace, ENGINE)
     (new,) = workspace.table("scores").stems() - parts
     assert workspace.table("scores").distinct("scorer") == {("sharpness",), ("motion",), ("exposure",)}
