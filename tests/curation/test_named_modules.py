@@ -16,7 +16,7 @@ def test_a_name_gives_the_class_of_its_file() -> None:
 
 
 def test_an_unknown_name_lists_the_known_ones() -> None:
-    with pytest.raises(UserError, match="no detector 'contents'; the detectors are adaptive, cascade, combined, content"):
+    with pytest.raises(UserError, match="no detector 'contents'; the detectors are adaptive, cascade, combined"):
         class_named(detectors, "contents", "Detector")
 
 
