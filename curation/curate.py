@@ -52,7 +52,7 @@ class _Curator:
     def __init__(self, frames: Scan, settings: SplitSettings, judges: Judges) -> None:
         assert frames.facts is not None
         self.frames, self.settings, self.judges, self.facts = frames, settings, judges, frames.facts
-        self.splitter = Splitter(self.facts, settings)
+        self.splitter, self.version = Splitter(self.facts, settings), splitter_version(settings)
         self.video_id, self.title = fingerprint(frames.uri), title_of(frames.uri, self.facts)
         self.ticks = {spec: Ticks(spec.fps, self.facts.time_base) for spec in judges.specs if spec.fps is not None}
         self.kept: dict[FrameSpec, list[Frame]] = {spec: [] for spec in judges.specs}
@@ -70,7 +70,7 @@ class _Curator:
         self._answer(self.splitter.finish(self.frames.end_pts))
         pts = self.splitter.pts
         video = video_of(self.frames.uri, self.frames, pts[:-1])
-        clips = [clip_of(video, pts, first, last, self.settings) for first, last in self.ranges]
+        clips = [clip_of(video, pts, first, last, self.version) for first, last in self.ranges]
         return Curated(video, clips, self.answers)
 
     def _answer(self, ranges: list[tuple[int, int]]) -> None:
@@ -94,7 +94,7 @@ class _Curator:
             return None
         num_bytes = self.frames.num_bytes(start_pts, end_pts)
         about = About(*self.facts.geometry.size, (last - first) / span.duration_s, num_bytes, last - first, self.title)
-        return self.judges.answer(clip_id_of(self.video_id, span, splitter_version(self.settings)), frames, about)
+        return self.judges.answer(clip_id_of(self.video_id, span, self.version), frames, about)
 
     def _ticked(self, spec: FrameSpec, start_pts: int, end_pts: int) -> list[Frame]:
         """A clip's frames: all of its span, without the first one if only what came before the clip made it a tick."""

@@ -5,6 +5,7 @@
 Only `curation.video` reads frames through this. A local path or any URI that `pyarrow.fs` understands is a source.
 """
 
+import bisect
 import hashlib
 import math
 from collections.abc import Iterator
@@ -108,6 +109,7 @@ class Reader:
         self.uri, self.num_decode_errors, self.has_jumped = uri, 0, False
         self.with_vectors = with_vectors
         self.packet_bytes: dict[int, int] = {}  # PTS -> coded size of what was demuxed
+        self.packet_pts: list[int] = []  # the same PTS, rising
         self._opened: AbstractContextManager[InputContainer] | None = None
         cv2.setNumThreads(1)
         self.reopen()
@@ -182,7 +184,10 @@ class Reader:
             if waiting_for_keyframe:
                 continue
             if packet.size and (packet.pts is not None or packet.dts is not None):
-                self.packet_bytes[packet.pts if packet.pts is not None else packet.dts] = packet.size
+                pts = packet.pts if packet.pts is not None else packet.dts
+                if pts not in self.packet_bytes:
+                    bisect.insort(self.packet_pts, pts)
+                self.packet_bytes[pts] = packet.size
             try:
                 frames = packet.decode()
             except FFmpegError:

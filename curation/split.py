@@ -269,13 +269,14 @@ def split_video(uri: str, settings: SplitSettings) -> tuple[Video, list[Clip]]:
     assert splitter is not None
     ranges += splitter.finish(frames.end_pts)
     video = video_of(uri, frames, splitter.pts[:-1])
-    return video, [clip_of(video, splitter.pts, first, last, settings) for first, last in ranges]
+    version = splitter_version(settings)
+    return video, [clip_of(video, splitter.pts, first, last, version) for first, last in ranges]
 
 
-def clip_of(video: Video, pts: Sequence[int], first: int, last: int, settings: SplitSettings) -> Clip:
+def clip_of(video: Video, pts: Sequence[int], first: int, last: int, splitter: str) -> Clip:
     """The clip of frames [first, last), where `pts` are the times of all frames and the end of the last one."""
     span = Span(pts[first], pts[last], video.time_base_num, video.time_base_den)
-    return Clip.of(video, span, last - first, splitter_version(settings))
+    return Clip.of(video, span, last - first, splitter)
 
 
 def video_of(uri: str, frames: Scan, pts: Sequence[int]) -> Video:

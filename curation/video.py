@@ -11,6 +11,7 @@ files of real footage; for small pictures the share is larger, for 720p it was 1
 Each reader uses one thread: run as many readers as there are cores.
 """
 
+import bisect
 import dataclasses
 import io
 import math
@@ -121,11 +122,11 @@ class Scan:
         self.num_frames = self.num_decode_errors = 0
         self.start_pts: int | None = None
         self.end_pts = 0
-        self._packet_bytes: dict[int, int] = {}
+        self._reader: Reader | None = None
 
     def __iter__(self) -> Iterator[Seen]:
         reader = Reader(self.uri, with_vectors=any(spec.planes == "vectors" for spec in self.specs))
-        self._packet_bytes = reader.packet_bytes
+        self._reader = reader
         try:
             windows = _windows(reader, self.spans)
             wanted = _Wanted(self.specs, windows, reader.time_base)
@@ -150,7 +151,10 @@ class Scan:
 
     def num_bytes(self, start_pts: int, end_pts: int) -> int:
         """Coded bytes of the frames in [start_pts, end_pts), once a frame at or after `end_pts` has been given."""
-        return sum(size for pts, size in self._packet_bytes.items() if start_pts <= pts < end_pts)
+        if self._reader is None:
+            return 0
+        pts, size_of = self._reader.packet_pts, self._reader.packet_bytes
+        return sum(size_of[each] for each in pts[bisect.bisect_left(pts, start_pts) : bisect.bisect_left(pts, end_pts)])
 
     def _count(self, pts: int, frame: Any) -> None:
         assert self.facts is not None
