@@ -6,37 +6,17 @@ Vectors are for comparing clips with clips: near duplicates and concepts (`curat
 file to `embedders/` with `<Name>Settings` and `<Name>Embedder`; it is made, loaded and called like a scorer.
 """
 
-from typing import Any, ClassVar, Protocol
+from typing import Any, Protocol
 
 import numpy as np
-from pydantic import BaseModel
 
 from curation import embedders
 from curation.named_modules import class_named, settings_named
-from curation.scorer import ClipFrames
-from curation.video import FrameSpec
+from curation.scorer import ClipFrames, Judge
 
 
-class Embedder(Protocol):
-    """Made by `Embedder(settings)`, which is cheap; `load` reads weights; then it is called once per clip."""
-
-    settings_class: ClassVar[type[BaseModel]]
-
-    @property
-    def version(self) -> str:
-        """Changes when the same clip may get another vector: code, settings, weights."""
-        ...
-
-    @property
-    def frames(self) -> FrameSpec: ...
-
-    def missing(self) -> str | None:
-        """What weights or packages are not there and how to give them, in words, or None. Loads nothing."""
-        ...
-
-    def load(self) -> None:
-        """Read weights, once, before the first call."""
-        ...
+class Embedder(Judge, Protocol):
+    """A judge whose answer is a vector."""
 
     def __call__(self, clip: ClipFrames) -> np.ndarray:
         """The clip's unit vector, float32 [D]; D is the same for all clips."""

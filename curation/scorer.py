@@ -100,21 +100,14 @@ class ClipFrames:
         return self.made[key]
 
 
-class Scorer(Protocol):
-    """Made by `Scorer(settings)`, which is cheap; `load` reads weights; then it is called once per clip.
-
-    `low` and `high` span what is usual, for plots and for setting thresholds; values outside are possible.
-    """
+class Judge(Protocol):
+    """Scorers and embedders: made by `Judge(settings)`, which is cheap; loaded; then called once per clip."""
 
     settings_class: ClassVar[type[BaseModel]]
-    direction: ClassVar[Direction]
-    unit: ClassVar[str]
-    low: ClassVar[float]
-    high: ClassVar[float]
 
     @property
     def version(self) -> str:
-        """Changes when the same clip may get another value: code, settings, weights."""
+        """Changes when the same clip may get another answer: code, settings, weights."""
         ...
 
     @property
@@ -127,6 +120,15 @@ class Scorer(Protocol):
     def load(self) -> None:
         """Read weights, once, before the first call."""
         ...
+
+
+class Scorer(Judge, Protocol):
+    """`low` and `high` span what is usual, for plots and for setting thresholds; values outside are possible."""
+
+    direction: ClassVar[Direction]
+    unit: ClassVar[str]
+    low: ClassVar[float]
+    high: ClassVar[float]
 
     def __call__(self, clip: ClipFrames) -> float | Answer:
         """The clip's value, or the class it belongs to with the confidence in that.

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from curation.crop import crop_version
 from curation.gates import GateSettings
 from curation.records import Annotation, Caption, Clip, Crop, Failure, Score, Shard, ShardMember, Source, Verdict, Video
 from curation.shards import current_shards
@@ -19,6 +18,7 @@ from curation.split import splitter_version
 from curation.tables import HumanVerdict, PushedTask, Sample, TrainRead, Workspace
 from jobs.gates import current_catalogue, current_rules, judged_versions
 from jobs.pack import best_captions
+from jobs.score import all_crops
 
 if TYPE_CHECKING:
     from jobs.config import Recipe
@@ -63,7 +63,7 @@ def take_snapshot(workspace: Workspace, recipe: "Recipe") -> Snapshot:
     clips = _of_version(_records(workspace, "clips"), lambda row: row.splitter, splitter, "clips", notes)
     sources = _of_version(_records(workspace, "sources"), lambda row: row.splitter, splitter, "sources", [])
     by_id = {clip.clip_id: clip for clip in clips}
-    versions, crop_now = judged_versions(workspace, recipe), crop_version(recipe.score.crop)
+    versions = judged_versions(workspace, recipe)
     rules = current_rules(workspace, recipe, current_catalogue(workspace, recipe))
     verdicts = _of_version(
         _records(workspace, "gate_verdicts"), lambda row: row.rules_digest, rules.digest, "gate verdicts", notes
@@ -75,7 +75,7 @@ def take_snapshot(workspace: Workspace, recipe: "Recipe") -> Snapshot:
         sources=sources,
         videos={video.video_id: video for video in _records(workspace, "videos")},
         clips=by_id,
-        crops={crop.clip_id: crop for crop in _records(workspace, "crops") if crop.version == crop_now},
+        crops=all_crops(workspace, recipe),
         scores=_scores(_records(workspace, "scores"), versions, by_id, notes),
         verdicts=_by_stage((row for row in verdicts if row.clip_id in by_id), stages),
         tasks={row.clip_id: row for row in _records(workspace, "tasks")},

@@ -23,7 +23,7 @@ from jobs.engine import Item, Job, Outcome, Tally, report, run as run_job
 from jobs.show import show
 
 if TYPE_CHECKING:
-    from jobs.config import Context
+    from jobs.config import Context, Recipe
 
 
 @dataclass(frozen=True)
@@ -113,12 +113,13 @@ def current_clips(context: "Context") -> list[Clip]:
 
 def current_crops(context: "Context") -> dict[str, Crop]:
     """Clip id -> its crop under the recipe's settings, for the clips of which something is cut off."""
-    version = crop_version(context.recipe.score.crop)
-    return {
-        crop.clip_id: crop
-        for crop in context.workspace.table("crops").records()
-        if crop.version == version and crop.reason
-    }
+    return {clip_id: crop for clip_id, crop in all_crops(context.workspace, context.recipe).items() if crop.reason}
+
+
+def all_crops(workspace: Workspace, recipe: "Recipe") -> dict[str, Crop]:
+    """Clip id -> its crop under the recipe's settings, whole pictures too."""
+    version = crop_version(recipe.score.crop)
+    return {crop.clip_id: crop for crop in workspace.table("crops").records() if crop.version == version}
 
 
 def score(context: "Context") -> Tally:
