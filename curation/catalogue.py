@@ -29,6 +29,7 @@ CROPPED_FACTS = frozenset({"short_side_px", "aspect", "picture_share"})  # those
 CLIP_COLUMNS = (
     "clip_id", "start_pts", "end_pts", "time_base_num", "time_base_den", "num_frames", "width", "height", "frame_rate",
 )  # fmt: skip
+LONGEST_RUN = 4  # of ids with one beginning, above which whole ids are searched
 FEW = 20  # a look-up of less than one in so many ids is a binary search, since hashing all N takes 0.1 us each
 
 
@@ -83,13 +84,24 @@ class Catalogue:
         given = clip_ids if isinstance(clip_ids, pa.Array | pa.ChunkedArray) else pa.array(clip_ids, pa.string())
         if FEW * len(given) >= len(self):
             return _places(given, self.clip_ids)
-        wanted = _as_bytes(given)
-        places = np.minimum(np.searchsorted(self._sorted, wanted), len(self) - 1)
-        return np.where(self._sorted[places] == wanted, places, -1)
+        wanted, last = _as_bytes(given), len(self) - 1
+        known, beginnings, longest_run = self._sorted
+        if longest_run > LONGEST_RUN:
+            places = np.searchsorted(known, wanted)
+        else:
+            places = np.searchsorted(beginnings, _beginnings(wanted))
+            for _ in range(longest_run - 1):
+                places += known[np.minimum(places, last)] < wanted
+        places = np.minimum(places, last)
+        return np.where(known[places] == wanted, places, -1)
 
     @cached_property
-    def _sorted(self) -> np.ndarray:
-        return _as_bytes(self.clip_ids)
+    def _sorted(self) -> tuple[np.ndarray, np.ndarray, int]:
+        """All ids as bytes, their beginnings, how many share one at most: two or three of a million digests."""
+        known = _as_bytes(self.clip_ids)
+        beginnings = _beginnings(known)
+        starts = np.flatnonzero(np.diff(beginnings, prepend=beginnings[:1] + 1, append=beginnings[-1:] + 1))
+        return known, beginnings, int(np.diff(starts).max())
 
 
 def facts_of(clip: Clip, crop: Crop | None = None) -> dict[str, float]:
@@ -129,10 +141,7 @@ def _facts(arrays: Mapping[str, np.ndarray], width: np.ndarray, height: np.ndarr
 def _read_clips(workspace: Workspace, splitter: str) -> pa.Table:
     table = workspace.table("clips")
     schema = pa.schema([table.schema.field(name) for name in CLIP_COLUMNS])
-    parts = [
-        part.filter(pc.field("splitter") == splitter).select(CLIP_COLUMNS).cast(schema)
-        for part in table.parts([*CLIP_COLUMNS, "splitter"], encoded=["splitter"])
-    ]
+    parts = table.parts(CLIP_COLUMNS, only={"splitter": splitter})
     rows = pa.concat_tables([schema.empty_table(), *parts]).combine_chunks()
     rows = rows.sort_by("clip_id")  # stable: of equal ids the first stays first
     if rows.num_rows < 2:
@@ -146,13 +155,9 @@ def _cropped_sides(
     workspace: Workspace, version: str, clip_ids: pa.Array, width: np.ndarray, height: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Width and height of what each clip's crop of this version leaves, int64 [N]."""
-    table, wanted = workspace.table("crops"), pc.field("version") == version
+    table = workspace.table("crops")
     schema = pa.schema([table.schema.field(name) for name in ("clip_id", "width", "height")])
-    parts = [
-        part.filter(wanted).select(schema.names).cast(schema)
-        for part in table.parts([*schema.names, "version"], encoded=["version"])
-    ]
-    rows = pa.concat_tables([schema.empty_table(), *parts])
+    rows = pa.concat_tables([schema.empty_table(), *table.parts(schema.names, only={"version": version})])
     width, height = width.copy(), height.copy()
     chosen, places = _new_places(_places(rows.column("clip_id"), clip_ids), np.zeros(len(width), bool))
     width[places] = rows.column("width").to_numpy()[chosen]
@@ -166,6 +171,11 @@ def _as_bytes(ids: pa.Array | pa.ChunkedArray) -> np.ndarray:
     width = pc.call_function("max", [pc.call_function("binary_length", [joined])]).as_py() or 1
     padded = pc.call_function("ascii_rpad", [joined], pc.PadOptions(width, chr(0)))
     return np.frombuffer(padded.buffers()[2] or b"", f"S{width}", len(joined), padded.offset * width)
+
+
+def _beginnings(ids: np.ndarray) -> np.ndarray:
+    """The first 8 bytes of each id as a number, which sorts as they do and is ten times as quick to search."""
+    return ids.astype("S8").view(">u8").astype(np.uint64)
 
 
 def _places(ids: pa.Array | pa.ChunkedArray, clip_ids: pa.Array) -> np.ndarray:

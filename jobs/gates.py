@@ -131,11 +131,7 @@ def write_verdicts(workspace: Workspace, judged: Judged) -> None:
     digest, table = judged.rules.digest, workspace.table("gate_verdicts")
     if not workspace.exists(RULES_FOLDER, f"{digest}.json"):
         workspace.write_bytes(judged.rules.model_dump_json(indent=1).encode(), RULES_FOLDER, f"{digest}.json")
-    texts = ("stage", "rules_digest")
-    known = [
-        part.filter(pc.field("rules_digest") == digest).select(["clip_id", "stage"])
-        for part in table.parts(["clip_id", *texts], encoded=texts)
-    ]
+    known = [*table.parts(["clip_id", "stage"], encoded=["stage"], only={"rules_digest": digest})]
     for stage in judged.stages:
         rows = [part.filter(pc.field("stage") == stage.stage).column("clip_id") for part in known]
         judged_ids = pa.chunked_array([chunk for row in rows for chunk in row.chunks], pa.string())

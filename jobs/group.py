@@ -138,9 +138,9 @@ def _grouping(context: "Context") -> Grouping:
     asked = {quality: answered[quality]} if quality else {}
     catalogue = read_catalogue(context.workspace, splitter, asked, crop_version(score.crop))
     has_vector = np.zeros(len(catalogue), bool)
-    names, wanted = ("embedder", "version"), _is_of(settings.embedder, version)
-    for part in context.workspace.table("embeddings").parts(["clip_id", *names], encoded=names):
-        has_vector[catalogue.places(part.filter(wanted).column("clip_id"))] = True
+    wanted = {"embedder": settings.embedder, "version": version}
+    for part in context.workspace.table("embeddings").parts(["clip_id"], only=wanted):
+        has_vector[catalogue.places(part.column("clip_id"))] = True
     places = np.flatnonzero(has_vector)
     clip_ids = catalogue.clip_ids.take(pa.array(places))
     order = _order(catalogue, places, quality)
@@ -149,10 +149,6 @@ def _grouping(context: "Context") -> Grouping:
     )
     digest = content_id(settings.model_dump_json(), version, everything[0].as_py(), order.astype("<i8").tobytes().hex())
     return Grouping(digest, settings.embedder, version, catalogue, clip_ids, order)
-
-
-def _is_of(embedder: str, version: str) -> pc.Expression:
-    return (pc.field("embedder") == embedder) & (pc.field("version") == version)
 
 
 def _order(catalogue: Catalogue, places: np.ndarray, quality: str) -> np.ndarray:
@@ -166,10 +162,8 @@ def _order(catalogue: Catalogue, places: np.ndarray, quality: str) -> np.ndarray
 def _vectors(context: "Context", grouping: Grouping) -> np.ndarray:
     """float32 [N, D] in the order of the clip ids; a few parts of the table in memory beside it."""
     vectors = np.empty((0, 0), np.float32)
-    within, names = Catalogue(grouping.clip_ids, {}), ("embedder", "version")
-    wanted = _is_of(grouping.embedder, grouping.version)
-    for part in context.workspace.table("embeddings").parts(["clip_id", *names, "vector"], encoded=names):
-        rows = part.filter(wanted)
+    within, wanted = Catalogue(grouping.clip_ids, {}), {"embedder": grouping.embedder, "version": grouping.version}
+    for rows in context.workspace.table("embeddings").parts(["clip_id", "vector"], only=wanted):
         places = within.find(rows.column("clip_id"))
         if not (places >= 0).any():
             continue
@@ -213,8 +207,7 @@ def _scores(grouping: Grouping, groups: Groups) -> pa.Table:
 
 def _stored(context: "Context", digest: str, columns: list[str]) -> pa.Table:
     """Columns of a grouping that was written."""
-    parts = context.workspace.table("groups").parts(list(dict.fromkeys([*columns, "grouping"])))
-    return pa.concat_tables([part.filter(pc.field("grouping") == digest) for part in parts]).select(columns)
+    return pa.concat_tables(context.workspace.table("groups").parts(columns, only={"grouping": digest}))
 
 
 def _print(rows: dict[str, np.ndarray], tally: GroupTally) -> None:

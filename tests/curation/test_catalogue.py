@@ -112,6 +112,13 @@ def test_few_ids_of_many_are_found_as_all_of_them_are():
         )
 
 
+@pytest.mark.parametrize("sharing", [1, 2, 4, 5, 40])
+def test_ids_with_one_beginning_are_told_apart(sharing):
+    ids = [f"{number // sharing:08x}{number % sharing:04d}" for number in range(400)]
+    wanted = [ids[7], ids[399], ids[0], f"{ids[3][:8]}9999", "0", "ffffffffffff", ""]
+    assert Catalogue(pa.array(ids), {}).find(wanted).tolist() == [7, 399, 0, -1, -1, -1, -1]
+
+
 def test_an_empty_workspace_is_an_empty_catalogue(tmp_path):
     found = read_catalogue(Workspace(str(tmp_path)), "s", VERSIONS, "1")
     assert len(found) == 0 and set(found.columns) == {*FACTS, *VERSIONS}

@@ -1,7 +1,10 @@
 """Tables: a part exists whole or not at all, repeated keys are read once, object stores behave like folders."""
 
+from functools import partial
+
 import boto3
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from moto.server import ThreadedMotoServer
 
@@ -75,6 +78,29 @@ def test_parts_come_one_by_one_in_part_order_with_their_repeats(workspace):
     assert first.column("clip_id").type == pa.dictionary(pa.int32(), pa.string())
     assert [part.column("clip_id").to_pylist() for part in (first, second)] == [["c1", "c2"], ["c1"]]
     assert first.column_names == ["clip_id", "value"]
+
+
+def test_parts_can_be_asked_for_the_rows_of_one_text(workspace):
+    table = workspace.table("scores")
+    table.append("a", SCORES)
+    table.append("b", [Score("c3", "motion", "2", 1.0, None), Score("c3", "blur", "1", 1.0, None)])
+    table.append("c", [Score("c4", "blur", "1", 1.0, None)])
+
+    def found(**only: str) -> list[list[str]]:
+        return [part.column("clip_id").to_pylist() for part in table.parts(["clip_id"], only=only)]
+
+    assert found(scorer="motion") == [["c1", "c2"], ["c3"], []]
+    assert found(scorer="motion", version="2") == [[], ["c3"], []]
+    assert found(scorer="nothing") == [[], [], []]
+    assert [part.column_names for part in table.parts(["scorer"], only={"scorer": "blur"})] == [["scorer"]] * 3
+
+
+def test_rows_of_one_text_are_found_in_every_row_group(tmp_path, monkeypatch):
+    table = Workspace(str(tmp_path)).table("scores")
+    monkeypatch.setattr("pyarrow.parquet.write_table", partial(pq.write_table, row_group_size=2))
+    table.append("a", [Score(f"c{index}", f"s{index % 3}", "1", 1.0, None) for index in range(9)])
+    (part,) = table.parts(["clip_id"], only={"scorer": "s2"})
+    assert part.column("clip_id").to_pylist() == ["c2", "c5", "c8"]
 
 
 def test_the_records_of_a_few_keys_come_once(workspace):
