@@ -21,7 +21,6 @@ from fractions import Fraction
 from functools import partial
 from typing import Any, Literal
 
-import decord
 import numpy as np
 
 from curation.picture import Geometry, Halves, full_picture, opened_geometry, small_picture
@@ -253,6 +252,8 @@ def read_member(video: bytes) -> np.ndarray:
     Raises:
         ValueError: not such a file: it does not open, or starts before 0, where decord would return wrong frames.
     """
+    import decord  # splitting and scoring never read members, and starting is most of a short file's time
+
     try:
         reader = decord.VideoReader(io.BytesIO(video), num_threads=1)
         start_s = float(reader.get_frame_timestamp(0)[0])
