@@ -1,7 +1,7 @@
 """How well does each shot detector find cuts, and what does it cost?
 
     python -m tests.bench.cuts [FOLDER] [--without transnetv2,combined] [--lines 144]      default: ../shared/videos
-    python -m tests.bench.cuts [FOLDER] --cli        our scan and `content` beside PySceneDetect's command line
+    python -m tests.bench.cuts [FOLDER] --cli [--cores 1]   our scan and `content` beside PySceneDetect's command line
 
 FOLDER/cuts.json lists, for some files, the indices of the first frames of new shots ([] for one shot); only those files
 are read. Each is decoded once and its frames are pushed to every detector, with default settings. A cut within 2 frames
@@ -240,7 +240,7 @@ def beside_the_cli(folder: Path, lines: int) -> int:
             )
     print(
         f"{num_files} files: ours {ours.wall_s:.1f} s wall, {ours.cpu_s:.1f} s CPU; scenedetect {theirs.wall_s:.1f} s "
-        f"wall, {theirs.cpu_s:.1f} s CPU; load of the machine {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
+        f"wall, {theirs.cpu_s:.1f} s CPU; load {os.getloadavg()[0]:.1f}, {len(os.sched_getaffinity(0))} cores"
     )
     ratios = {"wall": theirs.wall_s / ours.wall_s, "cpu": theirs.cpu_s / ours.cpu_s}
     print(json.dumps({f"{kind}_ratio_to_scenedetect_cli": round(ratio, 2) for kind, ratio in ratios.items()}))
@@ -253,9 +253,11 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--without", default="", help="detectors to leave out, with commas between them")
     parser.add_argument("--lines", type=int, default=SplitSettings().short_side_px, help="short side of the frames, px")
     parser.add_argument("--cli", action="store_true", help="compare with PySceneDetect's command line instead")
+    parser.add_argument("--cores", type=int, default=os.cpu_count(), help="that either side of --cli may use")
     options = parser.parse_args(arguments)
     cv2.setNumThreads(1)
     if options.cli:
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: options.cores])  # the children have it from us
         return beside_the_cli(options.folder, options.lines)
     if not (options.folder / "cuts.json").is_file():
         print(f"{options.folder} has no cuts.json; give a folder of footage with one", file=sys.stderr)
