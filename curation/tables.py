@@ -76,6 +76,9 @@ class HumanVerdict:
     simulated: bool
     by: str  # the annotators, comma separated
     rule: str
+    ratings: str = "{}"  # JSON object: criterion -> median rating
+    best_start_s: float | None = None  # the best part in seconds from the clip's start, None where nobody marked one
+    best_end_s: float | None = None  # None with a start: to the end of the clip
 
 
 @dataclass(frozen=True)

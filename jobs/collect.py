@@ -15,9 +15,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from annotation.agreement import Standing, ballots, percent_agreement, resolve, standing
+from annotation.agreement import percent_agreement
+from annotation.ballots import Standing, ballots, standing
 from annotation.connection import Connection, stop_server
 from annotation.project import SCREEN, AnnotationSettings
+from annotation.resolve import resolve
 from annotation.results import InvalidAnswer, RawAnswer, annotation_key, to_annotation, to_failure
 from annotation.simulated import TASTES, answer
 from curation.records import Annotation, Failure, UserError, content_id

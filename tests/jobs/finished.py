@@ -9,8 +9,9 @@ import json
 import math
 from pathlib import Path
 
-from annotation.agreement import resolve
-from annotation.project import CAMERA_MOVEMENTS, SCREEN, RatingQuestion
+from annotation.project import CAMERA_MOVEMENTS, SCREEN
+from annotation.resolve import resolve
+from annotation.screen import RatingQuestion
 from curation.gates import GateRule, GateSettings, StageGates
 from curation.records import Annotation, Caption, Clip, Decision, Failure, Score, Source, content_id
 from curation.score import ScoreSettings, scorer_versions

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from annotation.agreement import Standing
+from annotation.ballots import Standing
 from annotation.connection import connect
 from annotation.project import SCREEN
 from annotation.results import to_result
