@@ -57,12 +57,16 @@ class TableSpec:
 
 @dataclass(frozen=True)
 class PushedTask:
-    """A clip that lies in Label Studio as a task, and why it was sent."""
+    """A clip that lies in Label Studio as a task, why it was sent, and who is to answer how often."""
 
     clip_id: str
     project: str
     draft_version: str
     reason: str
+    stratum: str = ""  # concept and score quantile it stands for
+    priority: int = 0  # its place in the plan that sent it, 0 first
+    answers_wanted: int = 1
+    annotators: str = ""  # e-mail addresses, comma separated; empty: anybody
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from annotation.routing import select
+from annotation.routing import Pool, RoutingSettings, plan
 from curation.catalogue import FACTS, read_catalogue
 from curation.crop import crop_version
 from curation.gates import GateRule, GateSettings, StageGates, resolve
@@ -275,7 +275,7 @@ def measure(folder: str, num_scorers: int) -> dict[str, float]:
         with timed("groups"), redirect_stdout(sys.stderr):
             group(Context(RECIPE, workspace, argparse.Namespace()))
     with timed("route plan"):
-        routed = select(judged.verdicts(), 0)
+        routed = plan(Pool(catalogue.clip_ids, judged.verdicts()), RoutingSettings(), 0).rows
     for stage in judged.stages:
         counts = stage.counts()
         assert sum(counts.values()) == len(catalogue)
