@@ -1,37 +1,47 @@
-"""`dailies route`: judge clips by the gates and send the review band to Label Studio, with drafts to correct.
+"""`dailies route`: judge clips by the gates and send those that people should see to Label Studio, with drafts.
 
-    scores --gates--> gate_verdicts --review--> proxies, draft captions --push--> Label Studio, `tasks` rows
+    scores --gates--> gate_verdicts --plan--> proxies --pre-flight--> drafts --push--> Label Studio, `tasks` rows
 
 Clips that machines keep get a draft caption as well, since a generator learns nothing from a clip without words.
 Pushing is keyed by clip id: a second run finds everything there. People never block the line: this verb returns as soon
 as the tasks lie on the server, and `dailies collect` pulls answers whenever it runs. Ends with the equation
-review clips = pushed + already there + failed, checked against the server, and exits 1 where it does not hold.
+clips = pushed + already there + failed, checked against the server, and exits 1 where it does not hold. A clip whose
+media would not play on the page is a failure with its reason, never a task.
 """
 
 import argparse
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
+import numpy as np
 import pyarrow.compute as pc
 
 from annotation.captions import BY_FACTS, draft_caption
 from annotation.connection import MEDIA, Connection, connect
-from annotation.project import SCREEN
-from annotation.routing import select
-from annotation.tasks import proxy_path, to_task
-from curation.records import Caption, Clip, Decision, content_id
+from annotation.media import media_addresses
+from annotation.preflight import check_addresses, check_files
+from annotation.routing import Plan, Pool, Routed, plan
+from annotation.tasks import PROXY_FOLDER, proxy_path, to_task
+from curation.catalogue import Catalogue
+from curation.records import Caption, Clip, Decision, Failure, content_id
 from curation.tables import PushedTask
 from jobs.config import Context
-from jobs.gates import current_values, judge, print_decisions
+from jobs.gates import Judged, current_values, judge, print_decisions
+from jobs.group import current_grouping
 from jobs.progress import Progress
 from jobs.proxies import write_proxies
+
+DOES_NOT_PLAY = "does not play"
+NUM_SHOWN = 5
 
 
 @dataclass(frozen=True)
 class RouteTally:
     """The accounting of a push."""
 
-    review: int
+    clips: int
     pushed: int
     there: int
     failed: int
@@ -39,11 +49,11 @@ class RouteTally:
 
     @property
     def holds(self) -> bool:
-        return self.review == self.pushed + self.there + self.failed and self.on_server >= self.pushed + self.there
+        return self.clips == self.pushed + self.there + self.failed and self.on_server >= self.pushed + self.there
 
     def __str__(self) -> str:
-        text = f"route: {self.review} review clips = {self.pushed} pushed + {self.there} already there"
-        text += f" + {self.failed} failed (no proxy); {self.on_server} of them on the server"
+        text = f"route: {self.clips} clips = {self.pushed} pushed + {self.there} already there"
+        text += f" + {self.failed} failed (no proxy, or it does not play); {self.on_server} of them on the server"
         return text if self.holds else f"{text}  DOES NOT HOLD"
 
 
@@ -57,8 +67,11 @@ def run(context: Context) -> int:
     verdicts = judged.verdicts()
     kept = verdicts.filter(pc.field("decision") == Decision.KEEP.value).column("clip_id").to_pylist()
     _drafts(context, _clips(context, sorted(set(kept))))
-    plan = select(verdicts, context.recipe.annotation.seed)
-    routed = dict(zip(*(plan.column(name).to_pylist() for name in ("clip_id", "reason")), strict=True))
+    title = context.recipe.annotation.title_of(context.recipe.annotation.screens[0])
+    sent = {row.clip_id: _routed(row) for row in context.workspace.table("tasks").records() if row.project == title}
+    made = plan_of(context, judged, sent)
+    print(f"route: {made}", flush=True)
+    routed = {clip_id: sent[clip_id] for clip_id in made.there.to_pylist()} | made.tasks()
     if not routed:
         print(RouteTally(0, 0, 0, 0, 0))
         return 0
@@ -67,7 +80,21 @@ def run(context: Context) -> int:
         print(tally, flush=True)
         if context.recipe.annotation.reviewers != "simulated":
             print(f"route: people answer at {connection.login()}; then run `dailies collect`", flush=True)
-    return 0 if tally.holds and not tally.failed else 1
+    return 0 if tally.holds and made.holds and not tally.failed else 1
+
+
+def plan_of(context: Context, judged: Judged, sent: Mapping[str, Routed]) -> Plan:
+    """Which clips go to people now, given those that were sent before."""
+    settings, catalogue = context.recipe.annotation, judged.catalogue
+    by = next((name for name in settings.routing.strata_scores if name in catalogue.columns), "")
+    pool = Pool(
+        clip_ids=catalogue.clip_ids,
+        verdicts=judged.verdicts(),
+        concept=_concepts(context, catalogue),
+        score=catalogue.columns[by].values if by else None,
+    )
+    loads = Counter(email for task in sent.values() for email in task.annotators)
+    return plan(pool, settings.routing, settings.seed, settings.answers_per_clip, there=set(sent), loads=loads)
 
 
 def open_connection(context: Context) -> Connection:
@@ -80,29 +107,84 @@ def open_connection(context: Context) -> Connection:
         )
 
 
-def push(context: Context, connection: Connection, routed: Mapping[str, str]) -> RouteTally:
-    """Bring the routed clips (clip id -> why) onto the server: proxy, draft, task, row.
+def push(context: Context, connection: Connection, routed: Mapping[str, Routed]) -> RouteTally:
+    """Bring the routed clips onto the server, in their order: proxy, pre-flight, draft, task, row.
 
     A run that died between pushing and writing rows is made good here: what lies on the server without a row gets one.
     """
-    workspace, client, project = context.workspace, connection.client, connection.project
+    workspace, client, desk = context.workspace, connection.client, connection.desks[0]
+    screen, project = desk.screen, desk.project
     there = client.present(project, list(routed))
     rows = {clip_id for clip_id, title in workspace.table("tasks").distinct() if title == project.title}
     missing = _clips(context, [clip_id for clip_id in routed if clip_id not in there])
     if missing:
         write_proxies(context, missing)
-    ready = [clip for clip in missing if workspace.exists(MEDIA, *proxy_path(clip.clip_id).split("/"))]
+    addresses = _playable(context, connection, missing)
+    ready = [clip for clip in missing if clip.clip_id in addresses]
     rowless = _clips(context, [clip_id for clip_id in routed if clip_id in there - rows])
     drafts = _drafts(context, [*ready, *rowless])
     with Progress("push", total=len(ready), unit="tasks") as progress:
-        tasks = [to_task(SCREEN, clip, drafts[clip.clip_id]) for clip in ready]
+        tasks = [to_task(screen, clip, drafts[clip.clip_id], addresses[clip.clip_id]) for clip in ready]
         pushed, raced = client.push(project, tasks, progress.advance)
     client.show_drafts(project, BY_FACTS)
     on_server = client.present(project, list(routed))
-    due = [(clip_id, why) for clip_id, why in routed.items() if clip_id in on_server - rows]
-    new = [PushedTask(clip_id, project.title, drafts[clip_id].version, why) for clip_id, why in due]
+    due = [(clip_id, task) for clip_id, task in routed.items() if clip_id in on_server - rows]
+    new = [_row(clip_id, project.title, drafts[clip_id].version, task) for clip_id, task in due]
     workspace.table("tasks").append(f"tasks-{content_id(project.title, *(task.clip_id for task in new))}", new)
     return RouteTally(len(routed), len(pushed), len(there | raced), len(missing) - len(ready), len(on_server))
+
+
+def _playable(context: Context, connection: Connection, clips: list[Clip]) -> dict[str, str]:
+    """Clip id -> address of those that will play on the page; the others become failures, as of this run."""
+    workspace, settings, project = context.workspace, context.recipe.annotation.routing, connection.project
+    written = workspace.file_names(MEDIA, PROXY_FOLDER)
+    by_id = {clip.clip_id: clip for clip in clips if f"{clip.clip_id}.mp4" in written}
+    addresses = media_addresses(workspace, [*by_id], settings)
+    if settings.media == "local-files":
+        files = {clip_id: workspace.local_path(MEDIA, *proxy_path(clip_id).split("/")) for clip_id in by_id}
+        said = check_files(files, settings.preflight)
+    else:
+        said = check_addresses(addresses, connection.client.url, settings.preflight)
+    digest, now = content_id("pre-flight", settings.media, project.title), datetime.now(UTC).isoformat()
+    failures = [
+        Failure("route", digest, clip_id, _label(by_id[clip_id]), DOES_NOT_PLAY, why, now)
+        for clip_id, why in said.items()
+        if why
+    ]
+    workspace.table("failures").append(f"route-{digest}", failures)
+    for failure in failures[:NUM_SHOWN]:
+        print(f"route: {failure.label} does not play: {failure.detail}", flush=True)
+    if failures and settings.media == "serve":
+        print(f"route: does `dailies serve` run at {settings.serve.url}?", flush=True)
+    return {clip_id: addresses[clip_id] for clip_id, why in said.items() if not why}
+
+
+def _concepts(context: Context, catalogue: Catalogue) -> np.ndarray | None:
+    """Concept of each clip by the last grouping, -1 for those that are newer; None if there was no grouping."""
+    grouping = current_grouping(context.workspace, context.recipe)
+    if grouping is None:
+        return None
+    concept = np.full(len(catalogue), -1)
+    for part in context.workspace.table("groups").parts(["clip_id", "concept"], only={"grouping": grouping}):
+        places = catalogue.find(part.column("clip_id"))
+        concept[places[places >= 0]] = part.column("concept").to_numpy()[places >= 0]
+    return concept
+
+
+def _routed(row: PushedTask) -> Routed:
+    annotators = tuple(email for email in row.annotators.split(", ") if email)
+    return Routed(row.reason, row.stratum, row.priority, row.answers_wanted, annotators)
+
+
+def _row(clip_id: str, project: str, draft_version: str, task: Routed) -> PushedTask:
+    people = ", ".join(task.annotators)
+    return PushedTask(
+        clip_id, project, draft_version, task.reason, task.stratum, task.priority, task.answers_wanted, people
+    )
+
+
+def _label(clip: Clip) -> str:
+    return f"{clip.uri.rsplit('/', 1)[-1]}, {clip.start_s:.2f}-{clip.end_s:.2f} s"
 
 
 def _clips(context: Context, clip_ids: list[str]) -> list[Clip]:

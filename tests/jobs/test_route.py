@@ -13,12 +13,12 @@ from tests.jobs.reviewed import reviewed_context
 def test_nothing_to_review_needs_no_server(tmp_path, capsys):
     context = context_of(tmp_path, [20.0, 20.0, 1.0, 1.0])
     assert route.run(context) == 0
-    assert "0 review clips = 0 pushed + 0 already there + 0 failed" in capsys.readouterr().out
+    assert "0 clips = 0 pushed + 0 already there + 0 failed" in capsys.readouterr().out
     assert not context.workspace.exists("label_studio")
 
 
 def test_the_equation_does_not_hold_when_a_clip_is_lost():
-    assert RouteTally(review=3, pushed=1, there=1, failed=1, on_server=2).holds
+    assert RouteTally(clips=3, pushed=1, there=1, failed=1, on_server=2).holds
     for lost in (RouteTally(3, 1, 1, 0, 2), RouteTally(3, 2, 1, 0, 2)):
         assert not lost.holds
         assert "DOES NOT HOLD" in str(lost)
@@ -32,7 +32,7 @@ def test_the_review_band_is_pushed_once_with_drafts_and_playable_proxies(label_s
     workspace = context.workspace
     kept, *review = [clip.clip_id for clip in clips_in(context)]
     assert route.run(context) == 0
-    assert "route: 3 review clips = 3 pushed + 0 already there + 0 failed" in capsys.readouterr().out
+    assert "route: 3 clips = 3 pushed + 0 already there + 0 failed" in capsys.readouterr().out
     rows = [row for row in workspace.table("tasks").records() if row.project == "Route test"]
     assert {row.clip_id for row in rows} == set(review) and kept not in review
     assert all(row.reason.startswith("video: ") for row in rows)
@@ -43,7 +43,7 @@ def test_the_review_band_is_pushed_once_with_drafts_and_playable_proxies(label_s
 
     stems = workspace.table("tasks").stems() | workspace.table("captions").stems()
     assert route.run(context) == 0
-    assert "route: 3 review clips = 0 pushed + 3 already there + 0 failed" in capsys.readouterr().out
+    assert "route: 3 clips = 0 pushed + 3 already there + 0 failed" in capsys.readouterr().out
     assert workspace.table("tasks").stems() | workspace.table("captions").stems() == stems
 
 
