@@ -25,6 +25,7 @@ from av.error import FFmpegError
 from pydantic import BaseModel, Field
 
 PLAYABLE = {"h264": "8 bits", "vp8": "8 bits", "vp9": "8 or 10 bits", "av1": "8 or 10 bits"}
+CONTAINERS = {"mp4", "webm"}
 DEEP = re.compile(r"p(9|10|12|14|16)(le|be)$|gray(9|1[0-6])")
 TEN_BITS = re.compile(r"p10(le|be)$")
 BLOCK_BYTES = 256 * 1024
@@ -84,8 +85,10 @@ def check_media(source: Any) -> None:
         with opened as container:
             if not container.streams.video:
                 raise DoesNotPlay("there is no picture in it")
+            if not CONTAINERS & {*container.format.name.split(",")}:
+                raise DoesNotPlay(f"browsers do not play {container.format.long_name}; they play MP4 and WebM")
             stream = container.streams.video[0]
-            _check_coding(stream.codec_context.name, stream.codec_context.pix_fmt or "")
+            _check_coding(stream.codec_context.codec.canonical_name, stream.codec_context.pix_fmt or "")
             duration_s = _duration_s(container, stream)
             if not duration_s > 0:
                 raise DoesNotPlay("its duration is 0")
@@ -185,14 +188,13 @@ def _check_file(path: Path) -> None:
 
 
 def _check_coding(codec: str, pixel_format: str) -> None:
-    name = "av1" if codec == "libdav1d" else codec.removeprefix("lib")
-    if name not in PLAYABLE:
-        raise DoesNotPlay(f"browsers do not play {name}; they play {', '.join(PLAYABLE)}")
-    bits_are_fine = not DEEP.search(pixel_format) or ("10" in PLAYABLE[name] and TEN_BITS.search(pixel_format))
+    if codec not in PLAYABLE:
+        raise DoesNotPlay(f"browsers do not play {codec}; they play {', '.join(PLAYABLE)}")
+    bits_are_fine = not DEEP.search(pixel_format) or ("10" in PLAYABLE[codec] and TEN_BITS.search(pixel_format))
     if not pixel_format or not bits_are_fine:
         raise DoesNotPlay(
-            f"browsers are not known to play {name} with pixel format {pixel_format or 'unknown'}; "
-            f"they play {PLAYABLE[name]}"
+            f"browsers are not known to play {codec} with pixel format {pixel_format or 'unknown'}; "
+            f"they play {PLAYABLE[codec]} a sample"
         )
 
 
@@ -203,7 +205,12 @@ def _duration_s(container: Any, stream: Any) -> float:
 
 
 def _refusal(status: int) -> str:
-    meanings = {401: "it asks for a login", 403: "it refuses, or the address has expired", 404: "there is no such file"}
+    meanings = {
+        401: "it asks for a login",
+        403: "it refuses, or the address has expired",
+        404: "there is no such file",
+        416: "the file is empty",
+    }
     return f"the server answered {status}" + (f": {meanings[status]}" if status in meanings else "")
 
 

@@ -119,14 +119,15 @@ def push(context: Context, connection: Connection, routed: Mapping[str, Routed])
     missing = _clips(context, [clip_id for clip_id in routed if clip_id not in there])
     if missing:
         write_proxies(context, missing)
-    addresses = _playable(context, connection, missing)
+    addresses = playable(context, connection, missing)
     ready = [clip for clip in missing if clip.clip_id in addresses]
     rowless = _clips(context, [clip_id for clip_id in routed if clip_id in there - rows])
     drafts = _drafts(context, [*ready, *rowless])
     with Progress("push", total=len(ready), unit="tasks") as progress:
         tasks = [to_task(screen, clip, drafts[clip.clip_id], addresses[clip.clip_id]) for clip in ready]
         pushed, raced = client.push(project, tasks, progress.advance)
-    client.show_drafts(project, BY_FACTS)
+    if any(task.draft for task in tasks):
+        client.show_drafts(project)
     on_server = client.present(project, list(routed))
     due = [(clip_id, task) for clip_id, task in routed.items() if clip_id in on_server - rows]
     new = [_row(clip_id, project.title, drafts[clip_id].version, task) for clip_id, task in due]
@@ -134,7 +135,7 @@ def push(context: Context, connection: Connection, routed: Mapping[str, Routed])
     return RouteTally(len(routed), len(pushed), len(there | raced), len(missing) - len(ready), len(on_server))
 
 
-def _playable(context: Context, connection: Connection, clips: list[Clip]) -> dict[str, str]:
+def playable(context: Context, connection: Connection, clips: list[Clip]) -> dict[str, str]:
     """Clip id -> address of those that will play on the page; the others become failures, as of this run."""
     workspace, settings, project = context.workspace, context.recipe.annotation.routing, connection.project
     written = workspace.file_names(MEDIA, PROXY_FOLDER)
