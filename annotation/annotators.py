@@ -34,15 +34,17 @@ KEEPS_POINTS, RATES_LEVELS, STAMPS_SHARE, HURRIES_SHARE, CHANCE_ALPHA, GOLD_SHAR
 
 @dataclass(frozen=True)
 class Difference:
-    """Mean of own answer less the others' mean on the same clips, its standard error, and the number of clips."""
+    """Mean of own answer less the others' mean on the same clips, its standard error (None for one clip), and clips."""
 
     mean: float
-    error: float
+    error: float | None
     num_clips: int
 
     def beyond(self, least: float) -> bool:
         """Large, and not by luck."""
-        return self.num_clips >= FEWEST and abs(self.mean) >= least and abs(self.mean) > STANDARD_ERRORS * self.error
+        if self.error is None or self.num_clips < FEWEST:
+            return False
+        return abs(self.mean) >= least and abs(self.mean) > STANDARD_ERRORS * self.error
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,7 @@ def _differences(shared: Sequence[Answered], number: Callable[[Any], float]) -> 
     owner, found = pairs // (clip.max() + 1), {}
     for each in np.unique(owner).tolist():
         own = of_clip[owner == each]
-        error = float(own.std(ddof=1) / np.sqrt(len(own))) if len(own) > 1 else np.inf
+        error = float(own.std(ddof=1) / np.sqrt(len(own))) if len(own) > 1 else None
         found[each] = Difference(float(own.mean()), error, len(own))
     return found
 

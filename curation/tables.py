@@ -70,6 +70,15 @@ class PushedTask:
 
 
 @dataclass(frozen=True)
+class Withdrawal:
+    """That a collected answer is no longer on the server (or is there again); the newest row about it holds."""
+
+    annotation_key: str
+    seen_at: str  # ISO 8601
+    gone: bool
+
+
+@dataclass(frozen=True)
 class HumanVerdict:
     """What people decided about a clip, resolved from their annotations by a pure function."""
 
@@ -83,6 +92,14 @@ class HumanVerdict:
     ratings: str = "{}"  # JSON object: criterion -> median rating
     best_start_s: float | None = None  # the best part in seconds from the clip's start, None where nobody marked one
     best_end_s: float | None = None  # None with a start: to the end of the clip
+
+
+@dataclass(frozen=True)
+class Withdrawn:
+    """An answer that has disappeared from the server; its row in `annotations` stays and counts no more."""
+
+    annotation_key: str
+    seen_at: str  # when it was found missing
 
 
 @dataclass(frozen=True)
@@ -120,6 +137,8 @@ TABLES: dict[str, TableSpec] = {
     "gate_verdicts": TableSpec(Verdict, ("clip_id", "stage", "rules_digest")),
     "tasks": TableSpec(PushedTask, ("clip_id", "project")),
     "annotations": TableSpec(Annotation, ("annotation_key",)),
+    "withdrawals": TableSpec(Withdrawal, ("annotation_key", "seen_at")),
+    "withdrawn": TableSpec(Withdrawn, ("annotation_key",)),
     "human_verdicts": TableSpec(HumanVerdict, ("clip_id", "rule")),
     "captions": TableSpec(Caption, ("clip_id", "by", "version")),
     "shards": TableSpec(Shard, ("shard_id",)),
