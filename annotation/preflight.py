@@ -52,7 +52,7 @@ def check_addresses(addresses: Mapping[str, str], page_origin: str, settings: Pr
     """Clip id -> why its address would not play, or empty; each clip is there.
 
     Args:
-        page_origin: scheme, host and port of Label Studio as the annotator's browser sees it.
+        page_origin: address of Label Studio as the annotator's browser sees it; only scheme, host and port count.
     """
     loopback = all(is_loopback(address) for address in addresses.values())
     limits = httpx.Limits(max_connections=settings.threads)
@@ -106,7 +106,8 @@ class _Remote(io.RawIOBase):
     """A file behind an address, read by Range requests as a player reads it."""
 
     def __init__(self, session: httpx.Client, address: str, page_origin: str) -> None:
-        self.session, self.address, self.page_origin = session, address, page_origin.rstrip("/")
+        page = urlsplit(page_origin)
+        self.session, self.address, self.page_origin = session, address, f"{page.scheme}://{page.netloc}"
         self.size_bytes, self.position = 0, 0
 
     def open(self) -> None:

@@ -18,11 +18,14 @@ from datetime import UTC, datetime
 import numpy as np
 import pyarrow.compute as pc
 
-from annotation.captions import BY_FACTS, draft_caption
-from annotation.connection import MEDIA, Connection, connect
+from annotation.captions import draft_caption
+from annotation.connection import MEDIA, Connection, Desk, connect
+from annotation.gold import load_gold
+from annotation.information import answer_bits
 from annotation.media import media_addresses
 from annotation.preflight import check_addresses, check_files
 from annotation.routing import Plan, Pool, Routed, plan
+from annotation.suitability import SUITABILITY
 from annotation.tasks import PROXY_FOLDER, proxy_path, to_task
 from curation.catalogue import Catalogue
 from curation.records import Caption, Clip, Decision, Failure, content_id
@@ -84,17 +87,24 @@ def run(context: Context) -> int:
 
 
 def plan_of(context: Context, judged: Judged, sent: Mapping[str, Routed]) -> Plan:
-    """Which clips go to people now, given those that were sent before."""
+    """Which clips go to people now, given those that were sent before.
+
+    What an answer would say is how open it is by `suitability`, where people have taught that score; a clip without one
+    comes first. Concepts, which take turns, see to it that a batch is not all of one kind.
+    """
     settings, catalogue = context.recipe.annotation, judged.catalogue
+    taught = catalogue.columns.get(SUITABILITY)
     by = next((name for name in settings.routing.strata_scores if name in catalogue.columns), "")
     pool = Pool(
         clip_ids=catalogue.clip_ids,
         verdicts=judged.verdicts(),
         concept=_concepts(context, catalogue),
         score=catalogue.columns[by].values if by else None,
+        information=answer_bits(taught.values[None]) if taught else None,
     )
+    gold = {item.clip_id for item in load_gold(settings.gold)} if settings.gold else set()
     loads = Counter(email for task in sent.values() for email in task.annotators)
-    return plan(pool, settings.routing, settings.seed, settings.answers_per_clip, there=set(sent), loads=loads)
+    return plan(pool, settings.routing, settings.seed, settings.answers_per_clip, gold, set(sent), loads)
 
 
 def open_connection(context: Context) -> Connection:
@@ -107,19 +117,23 @@ def open_connection(context: Context) -> Connection:
         )
 
 
-def push(context: Context, connection: Connection, routed: Mapping[str, Routed]) -> RouteTally:
+def push(
+    context: Context, connection: Connection, routed: Mapping[str, Routed], desk: Desk | None = None
+) -> RouteTally:
     """Bring the routed clips onto the server, in their order: proxy, pre-flight, draft, task, row.
+
+    They go to the desk that is given, else to the first.
 
     A run that died between pushing and writing rows is made good here: what lies on the server without a row gets one.
     """
-    workspace, client, desk = context.workspace, connection.client, connection.desks[0]
+    workspace, client, desk = context.workspace, connection.client, desk or connection.desks[0]
     screen, project = desk.screen, desk.project
     there = client.present(project, list(routed))
     rows = {clip_id for clip_id, title in workspace.table("tasks").distinct() if title == project.title}
     missing = _clips(context, [clip_id for clip_id in routed if clip_id not in there])
     if missing:
         write_proxies(context, missing)
-    addresses = playable(context, connection, missing)
+    addresses = playable(context, client.url, project.title, missing)
     ready = [clip for clip in missing if clip.clip_id in addresses]
     rowless = _clips(context, [clip_id for clip_id in routed if clip_id in there - rows])
     drafts = _drafts(context, [*ready, *rowless])
@@ -135,9 +149,9 @@ def push(context: Context, connection: Connection, routed: Mapping[str, Routed])
     return RouteTally(len(routed), len(pushed), len(there | raced), len(missing) - len(ready), len(on_server))
 
 
-def playable(context: Context, connection: Connection, clips: list[Clip]) -> dict[str, str]:
-    """Clip id -> address of those that will play on the page; the others become failures, as of this run."""
-    workspace, settings, project = context.workspace, context.recipe.annotation.routing, connection.project
+def playable(context: Context, page_url: str, title: str, clips: list[Clip]) -> dict[str, str]:
+    """Clip id -> address of those that will play on the page; the others become failures of the project, this run's."""
+    workspace, settings = context.workspace, context.recipe.annotation.routing
     written = workspace.file_names(MEDIA, PROXY_FOLDER)
     by_id = {clip.clip_id: clip for clip in clips if f"{clip.clip_id}.mp4" in written}
     addresses = media_addresses(workspace, [*by_id], settings)
@@ -145,8 +159,8 @@ def playable(context: Context, connection: Connection, clips: list[Clip]) -> dic
         files = {clip_id: workspace.local_path(MEDIA, *proxy_path(clip_id).split("/")) for clip_id in by_id}
         said = check_files(files, settings.preflight)
     else:
-        said = check_addresses(addresses, connection.client.url, settings.preflight)
-    digest, now = content_id("pre-flight", settings.media, project.title), datetime.now(UTC).isoformat()
+        said = check_addresses(addresses, page_url, settings.preflight)
+    digest, now = content_id("pre-flight", settings.media, title), datetime.now(UTC).isoformat()
     failures = [
         Failure("route", digest, clip_id, _label(by_id[clip_id]), DOES_NOT_PLAY, why, now)
         for clip_id, why in said.items()

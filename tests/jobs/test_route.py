@@ -1,11 +1,20 @@
 """Routing to the real Label Studio: the review band, once, with drafts and proxies."""
 
+import threading
+
 import pytest
 
 from annotation.captions import BY_FACTS
 from annotation.connection import MEDIA, connect
+from annotation.media_server import make_server
+from annotation.routing import Routed
+from curation.records import GroupMember
 from jobs import route
+from jobs.config import Context
+from jobs.gates import judge
+from jobs.group import POINTERS, _pointer
 from jobs.route import RouteTally
+from tests.footage import Encoding, moving_texture
 from tests.jobs.catalogue import clips_in, context_of
 from tests.jobs.reviewed import reviewed_context
 
@@ -22,6 +31,68 @@ def test_the_equation_does_not_hold_when_a_clip_is_lost():
     for lost in (RouteTally(3, 1, 1, 0, 2), RouteTally(3, 2, 1, 0, 2)):
         assert not lost.holds
         assert "DOES NOT HOLD" in str(lost)
+
+
+def with_settings(context: Context, annotation: dict[str, object]) -> Context:
+    """The context with other settings of the people's part."""
+    settings = type(context.recipe.annotation).model_validate(annotation)
+    recipe = context.recipe.model_copy(update={"annotation": settings})
+    return Context(recipe, context.workspace, context.args)
+
+
+def test_the_plan_knows_concepts_scores_gold_and_what_was_sent(tmp_path):
+    context = context_of(tmp_path, [20.0, 7.0, 6.0, None])
+    kept, first, second, unscored = [clip.clip_id for clip in clips_in(context)]
+    members = [GroupMember(clip_id, "g1", "", 0.0, 5, 1.0) for clip_id in (first, second)]
+    context.workspace.table("groups").append("g1", members)
+    context.workspace.write_bytes(b"g1", POINTERS, _pointer(context.recipe))
+    (tmp_path / "gold.csv").write_text(f"clip_id,question,answer\n{kept},verdict,keep\n")
+    routing = {"strata_scores": ["sharpness"], "quantiles": 2, "gold_share": 0.25}
+    context = with_settings(context, {"gold": str(tmp_path / "gold.csv"), "routing": routing})
+    made = route.plan_of(context, judge(context), {})
+    assert {clip_id: (task.stratum, task.reason[:5]) for clip_id, task in made.tasks().items()} == {
+        first: ("concept 5, score 2 of 2", "video"),
+        second: ("concept 5, score 1 of 2", "video"),
+        unscored: ("no concept, no score", "video"),
+        kept: ("no concept, score 2 of 2", "gold"),
+    }
+    again = route.plan_of(context, judge(context), {first: Routed("video: as before")})
+    assert again.there.to_pylist() == [first] and first not in again.tasks()
+
+
+def test_a_clip_that_does_not_play_is_a_failure_until_it_does(tmp_path, capsys):
+    context = context_of(tmp_path, [7.0, 7.0, 7.0, 7.0])
+    clips, workspace = clips_in(context), context.workspace
+    folder = workspace.local_path(MEDIA, "clips")
+    folder.mkdir(parents=True)
+    good, hevc, gone = (folder / f"{clip.clip_id}.mp4" for clip in clips[:3])
+    moving_texture(good, seconds=0.5, size=(160, 96))
+    options = {"preset": "ultrafast", "x265-params": "log-level=none"}
+    moving_texture(hevc, seconds=0.5, size=(160, 96), encoding=Encoding(codec="libx265", options=options))
+    gone.write_bytes(b"")
+    page = "http://127.0.0.1:8080"
+    server = make_server(folder.parent, "127.0.0.1", 0, page)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        for media in ("serve", "local-files"):
+            served = with_settings(context, {"routing": {"media": media, "serve": {"port": server.port}}})
+            addresses = route.playable(served, page, "Playing", clips)
+            assert set(addresses) == {clips[0].clip_id}
+            failures = [row for row in workspace.table("failures").records() if row.job == "route"]
+            assert {row.input_id for row in failures} >= {clips[1].clip_id, clips[2].clip_id}
+            assert any("browsers do not play hevc" in row.detail for row in failures)
+        assert "film.mp4, " in capsys.readouterr().out
+        hevc.write_bytes(good.read_bytes())
+        gone.write_bytes(good.read_bytes())
+        for media in ("serve", "local-files"):
+            served = with_settings(context, {"routing": {"media": media, "serve": {"port": server.port}}})
+            assert len(route.playable(served, page, "Playing", clips)) == 3
+        assert [row for row in workspace.table("failures").records() if row.job == "route"] == []
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
 
 
 @pytest.mark.slow
