@@ -199,17 +199,17 @@ def plan(
 
 def answers_wanted(clip_ids: pa.Array, settings: RoutingSettings, seed: int, overlap: int) -> np.ndarray:
     """How many people each of these clips wants, int64: `overlap` or 1, always the same for a clip."""
-    several = draws(clip_ids, seed, "overlap") < settings.overlap_share * 2.0**64
+    several = _draws(clip_ids, seed, "overlap") < settings.overlap_share * 2.0**64
     return np.where(several, overlap, 1).astype(np.int64)
 
 
-def draws(clip_ids: pa.Array, seed: int, purpose: str) -> np.ndarray:
+def _draws(clip_ids: pa.Array, seed: int, purpose: str) -> np.ndarray:
     """A number of each clip, uint64, uniform; another purpose gives other, independent numbers."""
     texts, hashed = clip_ids.to_numpy(zero_copy_only=False).astype(object), cast(Any, hash_array)
     return hashed(texts, hash_key=content_id(seed, purpose)[:16], categorize=False)
 
 
-def decided(pool: Pool) -> np.ndarray:
+def _decided(pool: Pool) -> np.ndarray:
     """What machines say of each clip, uint8 [N]: flags of FLAGS, 0 for a clip without a verdict."""
     flags = np.zeros(len(pool.clip_ids), np.uint8)
     for places, codes, _ in _verdict_parts(pool):
@@ -243,14 +243,14 @@ def _candidates(
 ) -> list[np.ndarray]:
     """Places by kind; each clip is of one kind, and all but the review band are in the order of their draws."""
     is_gold = _among(pool.clip_ids, gold)
-    flags = np.where(is_gold, 0, decided(pool))
+    flags = np.where(is_gold, 0, _decided(pool))
     classes = [flags >= 4, (flags >= 2) & (flags < 4), flags == 1, is_gold]
     slices = [settings.audit_kept, settings.audit_rejected, Slice(share=settings.gold_share)]
     sizes = _sizes(int(classes[0].sum()), [int(each.sum()) for each in classes[1:]], slices, budget)
     found = [np.flatnonzero(classes[0])]
     for kind, of_kind, size in zip(KINDS[1:], classes[1:], sizes, strict=True):
         places = np.flatnonzero(of_kind) if size else np.empty(0, np.int64)
-        drawn = draws(pool.clip_ids.take(pa.array(places)), seed, kind)
+        drawn = _draws(pool.clip_ids.take(pa.array(places)), seed, kind)
         found.append(places[np.argsort(drawn, kind="stable")[:size]])
     return found
 
@@ -280,7 +280,7 @@ def _by_strata(pool: Pool, strata: np.ndarray, review: np.ndarray, is_there: np.
     is_fresh = ~is_there[review]
     fresh = review[is_fresh]
     known = np.ones(len(fresh)) if pool.information is None else np.nan_to_num(pool.information[fresh], nan=1.0)
-    best_first = np.lexsort((draws(pool.clip_ids.take(pa.array(fresh)), seed, REVIEW), -known))
+    best_first = np.lexsort((_draws(pool.clip_ids.take(pa.array(fresh)), seed, REVIEW), -known))
     of_fresh = of_review[is_fresh][best_first]
     together, sizes = np.argsort(of_fresh, kind="stable"), np.bincount(of_fresh)
     turn = np.empty(len(fresh), np.int64)

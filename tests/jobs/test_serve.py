@@ -1,7 +1,10 @@
 """The verb that serves review clips: where it listens, for whom, and what it refuses."""
 
 import argparse
+import signal
 import socket
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -67,3 +70,19 @@ def test_a_workspace_on_an_object_store_needs_no_server():
 
 def test_the_command_line_knows_the_verb():
     assert "serve" in VERBS
+
+
+@pytest.mark.slow
+def test_the_verb_serves_until_it_is_interrupted(tmp_path: Path):
+    (tmp_path / "recipe.toml").write_text("[annotation.routing.serve]\nport = 0\n")
+    Workspace(str(tmp_path / "ws")).write_bytes(b"clip", "media", "clips", "a.mp4")
+    given = ["serve", "--recipe", str(tmp_path / "recipe.toml"), "--workspace", str(tmp_path / "ws")]
+    with subprocess.Popen([sys.executable, "-m", "jobs.cli", *given], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            address = process.stdout.readline().split(" at ")[1].split(",")[0]
+            assert httpx.get(f"{address}clips/a.mp4", trust_env=False).content == b"clip"
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.wait(timeout=60)
+    assert process.returncode == 130
