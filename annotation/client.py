@@ -2,6 +2,7 @@
 
     open_project   find by title or make it, with the screen, the overlap and the media folder
     push           tasks with drafts, keyed by clip_id: what is there already is left alone
+    pull_all       every answer and skip that is there, by a snapshot (2 ms each)
     pull           answers and skips since a time, by polling
     answer         one answer as the account whose token this client holds
 
@@ -21,7 +22,7 @@ import httpx
 from label_studio_sdk import LabelStudio
 
 from annotation.results import RawAnswer
-from annotation.tasks import KEY, Task
+from annotation.tasks import DRAFTS, KEY, Task
 
 TIMEOUT_S = 600.0  # an export or a listing of 10,000 tasks takes up to 66 s; the SDK's own default is 60 s
 PUSH_CHUNK = 500  # its ids fit in one query's address
@@ -121,14 +122,29 @@ class Client:
             found |= {task.data[KEY] for task in listing}
         return found
 
-    def show_drafts(self, project: Project, drafted_by: str) -> None:
-        """Fill in the page from the drafts of this author."""
-        self._sdk.projects.update(id=project.project_id, model_version=drafted_by, show_collab_predictions=True)
+    def show_drafts(self, project: Project) -> None:
+        """Fill in the page from the drafts that came with the tasks, of which there must be one at least."""
+        self._sdk.projects.update(id=project.project_id, model_version=DRAFTS, show_collab_predictions=True)
 
     def num_tasks(self, project: Project) -> int:
         return self._sdk.projects.get(id=project.project_id).task_number or 0
 
-    def pull(self, project: Project, since: datetime | None = None) -> Iterator[RawAnswer]:
+    def pull_all(self, project: Project) -> list[RawAnswer]:
+        """All answers and skips that are on the server now, ordered by annotation id, by one snapshot."""
+        emails, number = self.emails(), project.project_id
+        snapshot = self._sdk.projects.exports.create(id=number, title="dailies")
+        made = snapshot.id or 0
+        try:
+            parts = self._sdk.projects.exports.download(id=number, export_pk=made, export_type="JSON")
+            tasks = json.loads(b"".join(parts))
+        finally:
+            self._sdk.projects.exports.delete(id=number, export_pk=made)
+        found = [
+            _raw_answer(task["id"], task["data"][KEY], given, emails) for task in tasks for given in task["annotations"]
+        ]
+        return sorted(found, key=lambda raw: raw.annotation_id)
+
+    def pull(self, project: Project, since: datetime) -> Iterator[RawAnswer]:
         """Answers and skips of the tasks touched after `since` (aware), each once, ordered by annotation id.
 
         Deleted answers do not show up here, and an answer may come again with a newer `updated_at`.
@@ -136,10 +152,8 @@ class Client:
         emails = self.emails()
         found: dict[int, RawAnswer] = {}
         for column in ("total_annotations", "cancelled_annotations"):  # skips count only in the second
-            filters: list[tuple[str, str, str, Any]] = [(column, "greater", "Number", 0)]
-            if since is not None:
-                moment = since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
-                filters.append(("updated_at", "greater", "Datetime", moment))
+            moment = since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
+            filters = [(column, "greater", "Number", 0), ("updated_at", "greater", "Datetime", moment)]
             listing = self._sdk.tasks.list(
                 project=project.project_id, query=_query(filters), page_size=PAGE, fields="all"
             )
@@ -174,6 +188,10 @@ class Client:
         self._sdk.annotations.create(
             id=task.task_id, result=result, was_cancelled=skipped, parent_prediction=task.draft_id
         )
+
+    def delete(self, raw: RawAnswer) -> None:
+        """Take an answer off the server, as every member can."""
+        self._sdk.annotations.delete(id=raw.annotation_id)
 
     def emails(self) -> dict[int, str]:
         """E-mail address of each account by its number."""

@@ -1,6 +1,6 @@
 """The way from a workspace to its project in Label Studio: the embedded server, or one that is already there.
 
-connect(workspace, settings) --> Connection(client of the one who runs Dailies, the project)
+connect(workspace, settings) --> Connection(client of the one who runs Dailies, a project for each screen)
 connection.as_member(email)  --> a client with another member's own token (embedded server only)
 login(workspace, settings)   --> what a person needs to start: address, e-mail, the file with the password
 """
@@ -13,7 +13,8 @@ from typing import Self
 
 from annotation.accounts import ADMIN, account_file, signed_in
 from annotation.client import Client, Project
-from annotation.project import API_KEY_VARIABLE, INSTRUCTION, SCREEN, AnnotationSettings, render
+from annotation.project import API_KEY_VARIABLE, AnnotationSettings
+from annotation.screen import Screen, render
 from annotation.server import ensure, stop
 from annotation.tasks import PROXY_FOLDER
 from curation.records import UserError
@@ -37,16 +38,29 @@ class Login:
 
 
 @dataclass(frozen=True)
+class Desk:
+    """A screen and the project that asks it."""
+
+    screen: Screen
+    project: Project
+
+
+@dataclass(frozen=True)
 class Connection:
-    """An open project; a context manager that closes the client.
+    """The open projects, in the order in which a clip passes them; a context manager that closes the client.
 
     `server` names the server in annotation keys, the same however often the embedded server's port changes.
     """
 
     server: str
     client: Client
-    project: Project
+    desks: tuple[Desk, ...]
     home: Path | None  # the embedded server's private folder
+
+    @property
+    def project(self) -> Project:
+        """The first project, where candidates are pushed."""
+        return self.desks[0].project
 
     def __enter__(self) -> Self:
         return self
@@ -70,9 +84,8 @@ class Connection:
 
     def login(self) -> Login:
         """Where people sign in, and as whom."""
-        if self.home is None:
-            return Login(self.project.labeling_url, "your own account", None)
-        return Login(self.project.labeling_url, ADMIN, account_file(self.home, ADMIN))
+        email, file = ("your own account", None) if self.home is None else (ADMIN, account_file(self.home, ADMIN))
+        return Login(self.project.labeling_url, email, file)
 
 
 def connect(
@@ -101,11 +114,19 @@ def connect(
     media = _local(workspace, MEDIA, PROXY_FOLDER)
     media.mkdir(parents=True, exist_ok=True)
     try:
-        project = client.open_project(settings.title, render(SCREEN), settings.answers_per_clip, INSTRUCTION, media)
+        desks = tuple(
+            Desk(
+                screen,
+                client.open_project(
+                    settings.title_of(screen), render(screen), settings.answers_per_clip, screen.instruction, media
+                ),
+            )
+            for screen in settings.screens
+        )
     except BaseException:
         client.__exit__()
         raise
-    return Connection(server, client, project, home)
+    return Connection(server, client, desks, home)
 
 
 def stop_server(workspace: Workspace) -> bool:

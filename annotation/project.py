@@ -1,32 +1,42 @@
-"""The labelling screen, declared once in Python, and the settings of the people's part of the line.
+"""The labelling screens, declared once in Python, and the settings of the people's part of the line.
 
-    SCREEN (questions, options, keys) --render--> Label Studio's XML
-                                      --results.py--> what counts as a valid answer
+    FAST, FULL (questions, options, keys) --screen.render--> Label Studio's XML
+                                          --results.py-----> what counts as a valid answer
+
+    candidates --FAST: verdict, reasons--> kept --FULL: ratings, best part, caption--> the fine-tuning set
 
 The server validates nothing (it accepts choices that are not on the screen and ratings of 9 out of 5), so the same
 declaration draws the page and judges what comes back. The seven criteria are HunyuanVideo's (report section 3.1):
 colour harmony, lighting, object emphasis and spatial layout; motion speed, action integrity and motion blur. The
-report publishes no scale; ours is 1 (bad) to 5 (excellent). The caption's fields are the report's (section 3.2), and
-the camera movements its 14 classes.
+report publishes no scale; ours is 1 (bad) to 5 (excellent), every level with words of its own. The caption's fields are
+the report's (section 3.2), and the camera movements its 14 classes. That people trim a clip to its best part is Movie
+Gen's.
 
-Label Studio gives every control without a key of its own an automatic one, so that stray typing changes answers. Hence
-each control names its key: the digits decide and give reasons, letters rate, and the long list of camera movements
-sits behind ctrl+alt, which nobody types by accident.
+On the fast page, which has no text box, digits are the answers. On the full page every key has `alt` (those that
+browsers leave to the page) or `ctrl+alt` before it, so that text typed beside a box changes nothing.
 """
 
-from dataclasses import dataclass
 from typing import Literal
-from xml.etree import ElementTree
 
 from pydantic import BaseModel, Field, model_validator
 
 from annotation.captions import DraftSettings
+from annotation.routing import RoutingSettings
+from annotation.rules import ResolveSettings
+from annotation.screen import (
+    ChoiceQuestion,
+    Condition,
+    NumberQuestion,
+    Option,
+    Panel,
+    RatingQuestion,
+    Screen,
+    TextQuestion,
+)
 from annotation.server import ServerSettings
-from curation.records import content_id
+from annotation.vision_models import DrafterSettings
 
 API_KEY_VARIABLE = "DAILIES_LABEL_STUDIO_API_KEY"  # the only way in for the key of a server that is not ours
-VIDEO = "clip"  # name of the screen's one object; every control refers to it
-MAX_RATING = 5
 
 
 class AnnotationSettings(BaseModel, frozen=True, extra="forbid"):
@@ -38,16 +48,27 @@ class AnnotationSettings(BaseModel, frozen=True, extra="forbid"):
         f"folder (its API key comes from the environment variable {API_KEY_VARIABLE}); empty: Dailies starts its own",
     )
     title: str = Field(
-        default="Dailies", min_length=3, max_length=50, description="the project's title in Label Studio"
+        default="Dailies", min_length=3, max_length=39, description="the project's title in Label Studio"
     )
     reviewers: Literal["simulated", "me", "team"] = Field(
         default="simulated",
         description="who answers: two simulated annotators (their rows say so), the person at the screen, or several",
     )
+    fast_pass: bool = Field(
+        default=True,
+        description="ask for the verdict first, and for ratings and captions only of what was kept; false: all at once",
+    )
     overlap: int = Field(default=2, ge=1, description="answers wanted per clip; with reviewers = me it is 1")
     seed: int = Field(default=0, ge=0, description="orders the tasks and draws the simulated annotators' noise")
+    gold: str = Field(
+        default="",
+        description="CSV, JSON Lines or Parquet file of known answers (columns clip_id, question, answer); empty: none",
+    )
+    resolve: ResolveSettings = ResolveSettings()
     server: ServerSettings = ServerSettings()
     drafts: DraftSettings = DraftSettings()
+    routing: RoutingSettings = RoutingSettings()
+    drafter: DrafterSettings = DrafterSettings()
 
     @model_validator(mode="after")
     def _enough_people(self) -> "AnnotationSettings":
@@ -61,89 +82,14 @@ class AnnotationSettings(BaseModel, frozen=True, extra="forbid"):
     def answers_per_clip(self) -> int:
         return 1 if self.reviewers == "me" else self.overlap
 
-
-@dataclass(frozen=True)
-class Option:
-    """One answer of a choice, and the key that gives it."""
-
-    value: str
-    key: str
-
-
-@dataclass(frozen=True)
-class Condition:
-    """A question is asked only where another question has this answer."""
-
-    question: str
-    value: str
-
-
-@dataclass(frozen=True)
-class ChoiceQuestion:
-    """One of several options, or any number of them with `many`; `dropdown` saves room for long lists."""
-
-    name: str
-    title: str
-    options: tuple[Option, ...]
-    required: bool = False
-    many: bool = False
-    dropdown: bool = False
-
-
-@dataclass(frozen=True)
-class RatingQuestion:
-    """A criterion rated 1 to `MAX_RATING`; its key steps the rating up."""
-
-    name: str
-    title: str
-    key: str
-    required: bool = False
-
-
-@dataclass(frozen=True)
-class TextQuestion:
-    """A line or a few of free text."""
-
-    name: str
-    title: str
-    placeholder: str
-    rows: int = 1
-    required: bool = False
-
-
-Question = ChoiceQuestion | RatingQuestion | TextQuestion
-
-
-@dataclass(frozen=True)
-class Panel:
-    """A titled group of questions in `columns`, shown only if `only_if` holds; `below` panels stand under the video."""
-
-    title: str
-    questions: tuple[Question, ...]
-    columns: int = 1
-    below: bool = False
-    only_if: Condition | None = None
-
-
-@dataclass(frozen=True)
-class Screen:
-    """The whole page."""
-
-    panels: tuple[Panel, ...]
-
     @property
-    def questions(self) -> dict[str, Question]:
-        return {question.name: question for panel in self.panels for question in panel.questions}
+    def screens(self) -> tuple[Screen, ...]:
+        """The pages a clip passes, in their order."""
+        return (FAST, FULL) if self.fast_pass else (FULL,)
 
-    @property
-    def conditions(self) -> dict[str, Condition | None]:
-        """Under which condition each question is asked."""
-        return {question.name: panel.only_if for panel in self.panels for question in panel.questions}
-
-    @property
-    def digest(self) -> str:
-        """Changes whenever what may be answered changes."""
-        return content_id(*self.questions.values(), *self.conditions.values())
+    def title_of(self, screen: Screen) -> str:
+        """Title of the screen's project; what was collected before there was a fast pass stays the full one's."""
+        return self.title if screen.name == FULL.name else f"{self.title}, {screen.name} pass"
 
 
 KEPT, REJECTED = "keep", "reject"
@@ -166,154 +112,105 @@ CAMERA_MOVEMENTS = (
     "around right",
 )
 
-SCREEN = Screen(
-    panels=(
-        Panel(
-            "Verdict",
-            (ChoiceQuestion("verdict", "Verdict", (Option(KEPT, "1"), Option(REJECTED, "2")), required=True),),
-        ),
+
+def _verdict(prefix: str) -> tuple[Panel, Panel]:
+    """Verdict and reasons, whose keys are digits after a prefix."""
+    reasons = (
+        "text or watermark",
+        "cut inside",
+        "hardly moves",
+        "shaky or jerky",
+        "blurred or compressed",
+        "badly lit",
+        "dull",
+        "unsafe",
+    )
+    options = tuple(Option(reason, f"{prefix}{key}") for reason, key in zip(reasons, "34567890", strict=True))
+    verdicts = (Option(KEPT, f"{prefix}1"), Option(REJECTED, f"{prefix}2"))
+    return (
+        Panel("Verdict", (ChoiceQuestion("verdict", "Verdict", verdicts, required=True),)),
         Panel(
             "Why not?",
-            (
-                ChoiceQuestion(
-                    "reject_reasons",
-                    "Reject reasons",
-                    (
-                        Option("text or watermark", "3"),
-                        Option("cut inside", "4"),
-                        Option("hardly moves", "5"),
-                        Option("shaky or jerky", "6"),
-                        Option("blurred or compressed", "7"),
-                        Option("badly lit", "8"),
-                        Option("dull", "9"),
-                        Option("unsafe", "0"),
-                    ),
-                    required=True,
-                    many=True,
-                ),
-            ),
+            (ChoiceQuestion("reject_reasons", "Reject reasons", options, required=True, many=True),),
             only_if=IF_REJECTED,
         ),
-        Panel(
-            "Looks",
-            (
-                RatingQuestion("color_harmony", "Colour harmony", "q", required=True),
-                RatingQuestion("lighting_quality", "Lighting", "w", required=True),
-                RatingQuestion("object_emphasis", "Object emphasis", "e", required=True),
-                RatingQuestion("spatial_layout", "Spatial layout", "r", required=True),
-            ),
-            only_if=IF_KEPT,
-        ),
-        Panel(
-            "Motion",
-            (
-                RatingQuestion("motion_speed", "Speed", "a", required=True),
-                RatingQuestion("action_integrity", "Action is whole", "s", required=True),
-                RatingQuestion("motion_blur", "Free of blur", "d", required=True),
-            ),
-            only_if=IF_KEPT,
-        ),
-        Panel(
-            "Caption",
-            (
-                TextQuestion("short", "Short", "One sentence: who does what, where", rows=2, required=True),
-                TextQuestion("dense", "Dense", "Everything that happens, in order, with the camera", rows=3),
-            ),
-        ),
-        Panel(
-            "Caption in parts",
-            (
-                TextQuestion("background", "Background", "behind the subject"),
-                TextQuestion("style", "Style", "documentary, cartoon, film noir"),
-                TextQuestion("shot_type", "Shot type", "close-up, medium, wide"),
-                TextQuestion("lighting", "Light", "soft daylight, neon"),
-                TextQuestion("atmosphere", "Atmosphere", "calm, tense, festive"),
-                ChoiceQuestion(
-                    "camera_movement",
-                    "Camera",
-                    tuple(
-                        Option(value, f"ctrl+alt+{key}")
-                        for value, key in zip(CAMERA_MOVEMENTS, "abcdefghijklmn", strict=True)
-                    ),
-                    dropdown=True,
-                ),
-            ),
-            columns=3,
-            below=True,
-        ),
     )
+
+
+def _rating(name: str, title: str, key: str, *anchors: str) -> RatingQuestion:
+    worst, poor, middling, good, best = anchors
+    return RatingQuestion(name, title, f"alt+{key}", (worst, poor, middling, good, best), required=True)
+
+
+LOOKS = Panel(
+    "Looks",
+    (
+        _rating("color_harmony", "Colour harmony", "u", "clashing", "off", "plain", "pleasing", "striking"),
+        _rating("lighting_quality", "Lighting", "i", "hides things", "flat or harsh", "ordinary", "good", "sculpts"),
+        _rating("object_emphasis", "Object emphasis", "o", "no subject", "lost", "findable", "clear", "commanding"),
+        _rating("spatial_layout", "Spatial layout", "p", "chaotic", "cut off", "ordinary", "balanced", "composed"),
+    ),
+    only_if=IF_KEPT,
+)
+MOTION = Panel(
+    "Motion",
+    (
+        _rating("motion_speed", "Speed", "j", "frozen, frantic", "too slow, fast", "passable", "natural", "just right"),
+        _rating("action_integrity", "Action is whole", "k", "a scrap", "cut short", "mostly", "whole", "whole, clear"),
+        _rating("motion_blur", "Free of blur", "l", "smeared", "strong blur", "some", "slight", "crisp"),
+    ),
+    only_if=IF_KEPT,
+)
+SEGMENT = ("segment_start_s", "segment_end_s")
+BEST_PART = Panel(
+    "Best part, if not all of it",
+    (
+        NumberQuestion(SEGMENT[0], "From, s", "ctrl+alt+y"),
+        NumberQuestion(SEGMENT[1], "To, s", "ctrl+alt+z"),
+    ),
+    columns=2,
+    only_if=IF_KEPT,
+)
+CAPTION = Panel(
+    "Caption",
+    (
+        TextQuestion("short", "Short", "One sentence: who does what, where", rows=2, required=True),
+        TextQuestion("dense", "Dense", "Everything that happens, in order, with the camera", rows=3),
+    ),
+)
+CAPTION_PARTS = Panel(
+    "Caption in parts",
+    (
+        TextQuestion("background", "Background", "behind the subject"),
+        TextQuestion("style", "Style", "documentary, cartoon, film noir"),
+        TextQuestion("shot_type", "Shot type", "close-up, medium, wide"),
+        TextQuestion("lighting", "Light", "soft daylight, neon"),
+        TextQuestion("atmosphere", "Atmosphere", "calm, tense, festive"),
+        ChoiceQuestion(
+            "camera_movement",
+            "Camera",
+            tuple(
+                Option(value, f"ctrl+alt+{key}") for value, key in zip(CAMERA_MOVEMENTS, "abcdefghijklmn", strict=True)
+            ),
+            dropdown=True,
+        ),
+    ),
+    columns=3,
+    below=True,
 )
 
-INSTRUCTION = (
-    "Watch the clip, then 1 keeps or 2 rejects it. Kept clips get seven ratings: their letter adds a star. "
-    "Correct the caption with its pencil. Letters and digits typed outside a text box change answers. "
-    "Ctrl+Enter submits, Ctrl+Space skips."
+FAST = Screen(
+    "fast",
+    _verdict(""),
+    "Watch the clip. 1 keeps it. 2 rejects it, then say why with 3 to 0, as many as hold. Ctrl+Enter submits and shows "
+    "the next, Ctrl+Space skips. Do not ponder: what is kept here is looked at again.",
 )
-
-# The side panels list regions, of which this screen has none; without them the video is a quarter larger.
-STYLE = """
-.lsf-sidepanels__wrapper { display: none !important; }
-.lsf-sidepanels { padding: 0 !important; }
-.dailies .page { display: grid; grid-template-columns: minmax(480px, 1fr) minmax(340px, 420px); gap: 4px 24px; }
-.dailies .columns-3 { display: grid; grid-template-columns: 1fr 1fr 1fr; gap: 0 16px; }
-.dailies .panel { margin-bottom: 12px; }
-.dailies h3 { font-size: 12px; letter-spacing: 0.08em; text-transform: uppercase; opacity: 0.6; margin: 0 0 2px 0; }
-.dailies h4 { font-size: 14px; line-height: 20px; margin: 2px 0; }
-.dailies .rating { display: flex; align-items: center; justify-content: space-between; min-height: 36px; }
-.dailies .choice .lsf-choices { margin: 4px 0; }
-.dailies .text .lsf-text-area { margin: 0 0 4px 0; }
-.dailies .text .ant-form-item { margin: 0; }
-"""
-
-
-def render(screen: Screen) -> str:
-    """The screen as Label Studio's XML; task data gives `video` (address) and `frame_rate` (Hz, as text)."""
-    root = ElementTree.Element("View", className="dailies")
-    ElementTree.SubElement(root, "Style").text = STYLE
-    page = ElementTree.SubElement(root, "View", className="page")
-    left, right = ElementTree.SubElement(page, "View"), ElementTree.SubElement(page, "View")
-    video = {"name": VIDEO, "value": "$video", "frameRate": "$frame_rate", "height": "570", "timelineHeight": "0"}
-    ElementTree.SubElement(left, "Video", video)
-    for panel in screen.panels:
-        _render_panel(left if panel.below else right, panel)
-    ElementTree.indent(root)
-    return ElementTree.tostring(root, encoding="unicode")
-
-
-def _render_panel(parent: ElementTree.Element, panel: Panel) -> None:
-    condition = {}
-    if panel.only_if is not None:
-        condition = {
-            "visibleWhen": "choice-selected",
-            "whenTagName": panel.only_if.question,
-            "whenChoiceValue": panel.only_if.value,
-        }
-    box = ElementTree.SubElement(parent, "View", condition, className="panel")
-    ElementTree.SubElement(box, "Header", value=panel.title, size="4")
-    body = ElementTree.SubElement(box, "View", className=f"columns-{panel.columns}")
-    for question in panel.questions:
-        _render_question(body, question, titled=len(panel.questions) > 1)
-
-
-def _render_question(parent: ElementTree.Element, question: Question, titled: bool) -> None:
-    kind = type(question).__name__.removesuffix("Question").lower()
-    cell = ElementTree.SubElement(parent, "View", className=kind)
-    if titled:
-        key = f" [{question.key}]" if isinstance(question, RatingQuestion) else ""
-        ElementTree.SubElement(cell, "Header", value=question.title + key, size="6")
-    shared = {"name": question.name, "toName": VIDEO}
-    if question.required:
-        shared |= {"required": "true", "requiredMessage": f"{question.title}: please answer"}
-    match question:
-        case ChoiceQuestion():
-            look = {"layout": "select"} if question.dropdown else {"showInline": "true"}
-            choice = "multiple" if question.many else ("single" if question.dropdown else "single-radio")
-            control = ElementTree.SubElement(cell, "Choices", shared, choice=choice, **look)
-            for option in question.options:
-                ElementTree.SubElement(control, "Choice", value=option.value, hotkey=option.key)
-        case RatingQuestion():
-            stars = {"maxRating": str(MAX_RATING), "hotkey": question.key, "icon": "star", "size": "medium"}
-            ElementTree.SubElement(cell, "Rating", shared | stars)
-        case TextQuestion():
-            text = {"rows": str(question.rows), "maxSubmissions": "1", "editable": "true"}
-            ElementTree.SubElement(cell, "TextArea", shared | text, placeholder=question.placeholder)
+FULL = Screen(
+    "full",
+    (*_verdict("ctrl+alt+"), LOOKS, MOTION, BEST_PART, CAPTION, CAPTION_PARTS),
+    "Keep or reject as in the fast pass. Rate what you keep: the words below the stars say what they mean; alt and the "
+    "letter adds one. Give the best part in seconds if not all of the clip is good. Correct the caption with its "
+    "pencil; the camera's movement is the machine's guess. Ctrl+Enter submits, Ctrl+Space skips.",
+)
+SCREENS = {screen.name: screen for screen in (FAST, FULL)}
+SCREEN = FULL  # that asks everything

@@ -7,18 +7,29 @@ other departure from the screen makes the whole answer invalid, and the caller r
 """
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from annotation.accounts import SIMULATED_PREFIX
-from annotation.project import MAX_RATING, VIDEO, ChoiceQuestion, Question, RatingQuestion, Screen, TextQuestion
+from annotation.project import SEGMENT
+from annotation.screen import (
+    MAX_RATING,
+    VIDEO,
+    ChoiceQuestion,
+    NumberQuestion,
+    Question,
+    RatingQuestion,
+    Screen,
+    TextQuestion,
+)
 from curation.records import Annotation, Failure, content_id
 
-TYPES = {ChoiceQuestion: "choices", RatingQuestion: "rating", TextQuestion: "textarea"}
-VALUE_KEYS = {ChoiceQuestion: "choices", RatingQuestion: "rating", TextQuestion: "text"}
+TYPES = {ChoiceQuestion: "choices", RatingQuestion: "rating", NumberQuestion: "number", TextQuestion: "textarea"}
+VALUE_KEYS = {ChoiceQuestion: "choices", RatingQuestion: "rating", NumberQuestion: "number", TextQuestion: "text"}
 
-Answer = str | int | list[str]
+Answer = str | int | float | list[str]
 
 
 @dataclass(frozen=True)
@@ -91,8 +102,8 @@ def read_answers(screen: Screen, result: list[dict[str, Any]]) -> tuple[dict[str
     through its API, and then neither do we.
 
     Raises:
-        InvalidAnswer: an unknown question, a wrong type, an unknown option, a rating out of range, a repeated or a
-            missing required answer.
+        InvalidAnswer: an unknown question, a wrong type, an unknown option, a rating or number out of range, a
+            best part that ends before it begins, a repeated or a missing required answer.
     """
     questions = screen.questions
     answers: dict[str, Answer] = {}
@@ -110,7 +121,8 @@ def read_answers(screen: Screen, result: list[dict[str, Any]]) -> tuple[dict[str
     missing = [name for name, question in asked.items() if question.required and not answers.get(name)]
     if missing:
         raise InvalidAnswer("missing answer", f"{', '.join(missing)} must be answered and {_is_or_are(missing)} not")
-    kept = [name for name in asked if answers.get(name)]
+    kept = [name for name in asked if answers.get(name) or isinstance(answers.get(name), float)]
+    _check_segment({name: answers[name] for name in kept if name in SEGMENT})
     return {name: answers[name] for name in kept}, {name: origins[name] for name in kept if name in origins}
 
 
@@ -146,6 +158,8 @@ def _read_one(question: Question, item: Mapping[str, Any]) -> Answer:
     match question:
         case RatingQuestion():
             return _read_rating(question, answer)
+        case NumberQuestion():
+            return _read_number(question, answer)
         case ChoiceQuestion():
             return _read_choice(question, answer)
         case TextQuestion():
@@ -158,6 +172,19 @@ def _read_rating(question: RatingQuestion, answer: Any) -> int:
             "rating out of range", f"{question.name!r} is rated 1 to {MAX_RATING} in whole steps, got {answer!r}"
         )
     return answer
+
+
+def _read_number(question: NumberQuestion, answer: Any) -> float:
+    if not isinstance(answer, int | float) or isinstance(answer, bool) or not 0 <= answer < math.inf:
+        raise InvalidAnswer("number out of range", f"{question.name!r} is a number of 0 or more, got {answer!r}")
+    return float(answer)
+
+
+def _check_segment(given: Mapping[str, Any]) -> None:
+    """A best part ends after it begins; one bound alone means from the clip's beginning, or to its end."""
+    start_s, end_s = given.get(SEGMENT[0], 0.0), given.get(SEGMENT[1], math.inf)
+    if start_s >= end_s:
+        raise InvalidAnswer("empty segment", f"the best part ends at {end_s:g} s but begins at {start_s:g} s")
 
 
 def _read_choice(question: ChoiceQuestion, answer: Any) -> Answer:

@@ -13,8 +13,9 @@ import numpy as np
 
 from annotation.accounts import SIMULATED_PREFIX
 from annotation.client import Client, OpenTask, Project
-from annotation.project import KEPT, MAX_RATING, REJECTED, SCREEN
+from annotation.project import KEPT, REJECTED
 from annotation.results import Answer, read_answers, to_result
+from annotation.screen import MAX_RATING, Screen
 from annotation.tasks import KEY
 from curation.records import content_id
 
@@ -87,6 +88,7 @@ def judge(
 
 def answer(
     client: Client,
+    screen: Screen,
     project: Project,
     taste: Taste,
     scores: Scores,
@@ -106,14 +108,16 @@ def answer(
     for task in client.open_tasks(project):
         if taste.email in task.annotators or len(task.annotators) >= answers_wanted:
             continue
-        _answer_one(client, task, taste, ranked.get(task.data[KEY], {}), seed)
+        _answer_one(client, screen, task, taste, ranked.get(task.data[KEY], {}), seed)
         done += 1
         if on_answer is not None:
             on_answer(1)
     return done
 
 
-def _answer_one(client: Client, task: OpenTask, taste: Taste, clip_ranks: Mapping[str, float], seed: int) -> None:
+def _answer_one(
+    client: Client, screen: Screen, task: OpenTask, taste: Taste, clip_ranks: Mapping[str, float], seed: int
+) -> None:
     if not clip_ranks:
         client.answer(task, [], skipped=True)
         return
@@ -121,8 +125,8 @@ def _answer_one(client: Client, task: OpenTask, taste: Taste, clip_ranks: Mappin
     texts: dict[str, Answer] = {name: " ".join(value["text"]) for name, value in draft.items() if "text" in value}
     texts |= {name: value["choices"][0] for name, value in draft.items() if value.get("choices")}
     answers, origins = judge(taste, task.data[KEY], clip_ranks, texts, seed)
-    result = to_result(SCREEN, answers, origins)
-    read_answers(SCREEN, result)  # never push what we would refuse to collect
+    result = to_result(screen, {name: answers[name] for name in answers if screen.asks(name)}, origins)
+    read_answers(screen, result)  # never push what we would refuse to collect
     client.answer(task, result)
 
 

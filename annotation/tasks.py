@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
-from annotation.project import Screen
 from annotation.results import to_result
+from annotation.screen import Screen
 from curation.records import Caption, Clip
 
 KEY = "clip_id"
+DRAFTS = "drafts"  # the name under which the server keeps all drafts: it fills the page from those of one name only
 PROXY_FOLDER = "clips"  # below the media folder: the server serves only what lies below its root, not the root itself
 CAPTION_FIELDS = (
     "short",
@@ -32,12 +33,12 @@ class Task:
 
     clip_id: str
     data: dict[str, Any]
-    drafted_by: str
     draft: list[dict[str, Any]]
 
     def payload(self) -> dict[str, Any]:
         """As the import endpoint takes it."""
-        return {"data": self.data, "predictions": [{"model_version": self.drafted_by, "result": self.draft}]}
+        drafts = [{"model_version": DRAFTS, "result": self.draft}] if self.draft else []
+        return {"data": self.data, "predictions": drafts}
 
 
 def proxy_path(clip_id: str) -> str:
@@ -45,17 +46,25 @@ def proxy_path(clip_id: str) -> str:
     return f"{PROXY_FOLDER}/{clip_id}.mp4"
 
 
-def to_task(screen: Screen, clip: Clip, draft: Caption) -> Task:
-    """The clip as a task with its draft."""
-    answers = {name: getattr(draft, name) for name in CAPTION_FIELDS if getattr(draft, name)}
+def local_files_address(clip_id: str) -> str:
+    """Where a clip's proxy is on Label Studio's own route, relative to the server."""
+    return f"/data/local-files/?d={proxy_path(clip_id)}"
+
+
+def to_task(screen: Screen, clip: Clip, draft: Caption, video: str = "") -> Task:
+    """The clip as a task, with as much of its draft as the screen asks.
+
+    Args:
+        video: where the player finds the proxy; empty: on Label Studio's own route.
+    """
+    answers = {name: getattr(draft, name) for name in CAPTION_FIELDS if screen.asks(name) and getattr(draft, name)}
     return Task(
         clip_id=clip.clip_id,
         data={
             KEY: clip.clip_id,
-            "video": f"/data/local-files/?d={proxy_path(clip.clip_id)}",
+            "video": video or local_files_address(clip.clip_id),
             "frame_rate": f"{clip.frame_rate:.6g}",
             "source": f"{PurePosixPath(clip.uri).name}, {clip.start_s:.2f}-{clip.end_s:.2f} s",
         },
-        drafted_by=draft.by,
         draft=to_result(screen, answers),
     )

@@ -2,35 +2,43 @@
 
     Label Studio --pull--> valid: `annotations` (appended, never edited) --resolve--> `human_verdicts`, `captions`
                            invalid: `failures`, with the reason and what was given
+                           gone from the server: `withdrawals`
+    kept in the fast pass --> pushed to the full pass
 
-Pulling is by polling and incremental: only tasks touched since the newest answer we have, less a minute for answers
-that were being written meanwhile. The resolved tables are a pure function of all annotations, written as one part that
-replaces the last one. Ends with tasks = answered + waiting + skipped, and exits 1 where the server has another number
-of tasks.
+Pulling is by polling. A full pull (a snapshot, 2 ms an answer) also sees which answers were deleted; an incremental one
+asks only for tasks touched since the newest answer we have, less a minute for answers that were being written then.
+Full is the rule up to `RECONCILE_UP_TO` tasks, above that `--full` asks for it. The resolved tables are a pure function
+of all annotations, written as one part that replaces the last one. Ends with tasks = answered + waiting + skipped for
+each pass, and exits 1 where the server has another number of tasks.
 """
 
 import argparse
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from annotation.agreement import percent_agreement
-from annotation.ballots import Standing, ballots, standing
-from annotation.connection import Connection, stop_server
-from annotation.project import SCREEN, AnnotationSettings
-from annotation.resolve import resolve
+from annotation.ballots import Standing, standings
+from annotation.connection import Connection, Desk, stop_server
+from annotation.gold import known_verdicts, load_gold
+from annotation.passes import Passed, resolve_passes
+from annotation.project import FAST, AnnotationSettings
 from annotation.results import InvalidAnswer, RawAnswer, annotation_key, to_annotation, to_failure
 from annotation.simulated import TASTES, answer
 from curation.records import Annotation, Failure, UserError, content_id
-from curation.tables import Workspace
+from curation.tables import Withdrawal, Workspace
 from jobs.config import Context
 from jobs.gates import current_values
 from jobs.progress import Progress
-from jobs.route import open_connection
+from jobs.route import Routed, RouteTally, open_connection, push
 
 OVERLAP_OF_PULLS = timedelta(minutes=1)
 RESOLVED = "resolved"
+RECONCILE_UP_TO = 2000  # tasks of a project; 4 s
 
 
 @dataclass(frozen=True)
@@ -40,13 +48,18 @@ class Pulled:
     new: list[Annotation]
     invalid: list[Failure]
     known: int
+    withdrawn: list[Withdrawal] = field(default_factory=list)
 
     def __str__(self) -> str:
         reasons = Counter(failure.reason for failure in self.invalid)
         named = ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items()))
         invalid = f"{len(self.invalid)} invalid{f' ({named})' if named else ''}"
         total = len(self.new) + len(self.invalid) + self.known
-        return f"collect: {total} answers pulled = {len(self.new)} new + {self.known} known + {invalid}"
+        gone = sum(row.gone for row in self.withdrawn)
+        back = len(self.withdrawn) - gone
+        changed = f"; {gone} of those we had are gone from the server" if gone else ""
+        changed += f"; {back} that were gone are back" if back else ""
+        return f"collect: {total} answers pulled = {len(self.new)} new + {self.known} known + {invalid}{changed}"
 
 
 @dataclass(frozen=True)
@@ -56,6 +69,7 @@ class CollectTally:
     tasks: int
     on_server: int
     standings: Counter[Standing] = field(default_factory=Counter)
+    screen: str = ""
 
     @property
     def holds(self) -> bool:
@@ -63,7 +77,7 @@ class CollectTally:
 
     def __str__(self) -> str:
         parts = " + ".join(f"{self.standings[standing]} {standing.value}" for standing in Standing)
-        text = f"collect: {self.tasks} tasks = {parts}"
+        text = f"collect{f', {self.screen} pass' if self.screen else ''}: {self.tasks} tasks = {parts}"
         missing = (
             f"  DOES NOT HOLD: the server has {self.on_server} tasks; `dailies route` pushes what is missing there"
         )
@@ -72,6 +86,7 @@ class CollectTally:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--simulate", action="store_true", help="let the simulated annotators answer what waits, first")
+    parser.add_argument("--full", action="store_true", help="pull everything and look for answers that were deleted")
     parser.add_argument("--stop-server", action="store_true", help="end the embedded Label Studio afterwards")
 
 
@@ -83,16 +98,36 @@ def run(context: Context) -> int:
     if getattr(context.args, "simulate", False):
         answer_as_simulated(context)
     with open_connection(context) as connection:
-        print(keep_answers(context.workspace, connection), flush=True)
-        tally = resolve_answers(context.workspace, connection, settings)
-    print(tally, flush=True)
+        tallies, promoted = collect(context, connection)
+    for tally in tallies:
+        print(tally, flush=True)
     if settings.reviewers == "simulated" or getattr(context.args, "stop_server", False):
         stop_server(context.workspace)  # nobody is at the screen; the next verb that needs it starts it in 3 s
-    return 0 if tally.holds else 1
+    return 0 if all(tally.holds for tally in tallies) and (promoted is None or not promoted.failed) else 1
+
+
+def collect(context: Context, connection: Connection) -> tuple[list[CollectTally], RouteTally | None]:
+    """Pull from every pass, resolve, and send on what the fast pass kept. Returns the accounting of both."""
+    workspace, settings = context.workspace, context.recipe.annotation
+    full = getattr(context.args, "full", False)
+    for desk in connection.desks:
+        print(keep_answers(workspace, connection, desk, full), flush=True)
+    annotations = workspace.table("annotations").read()
+    withdrawn = gone(workspace)
+    passed = resolve_answers(workspace, settings, annotations, withdrawn)
+    promoted = promote(context, connection, passed.promoted) if passed.promoted else None
+    ours = annotations.filter(pc.field("project") == connection.project.title)
+    agreement = percent_agreement(ours, "verdict")
+    if agreement.share is not None:
+        print(f"collect: {agreement.share:.0%} of {agreement.num_pairs} pairs of verdicts agree", flush=True)
+    tallies = [_tally(workspace, connection, desk, settings, annotations, withdrawn) for desk in connection.desks]
+    return tallies, promoted
 
 
 def answer_as_simulated(context: Context) -> int:
     """Let the two simulated annotators answer every task that waits, with their own tokens. Returns exit code 0.
+
+    What they keep in the fast pass is collected and sent to the full pass, and they answer that as well.
 
     Raises:
         UserError: the recipe says that people answer, or the server is not the embedded one.
@@ -105,15 +140,19 @@ def answer_as_simulated(context: Context) -> int:
         )
     if not context.workspace.table("tasks").stems():
         return 0
-    scores, done, wanted = current_values(context), 0, settings.answers_per_clip
+    scores, wanted = current_values(context), settings.answers_per_clip
     with open_connection(context) as connection:
-        project = connection.project
-        num_tasks = connection.client.num_tasks(project)
-        with Progress("simulated annotators", total=num_tasks * wanted, unit="answers") as progress:
-            for taste in TASTES[:wanted]:
-                with connection.as_member(taste.email) as client:
-                    done += answer(client, project, taste, scores, wanted, settings.seed, progress.advance)
-    print(f"simulated annotators: {done} answers given to {num_tasks} tasks", flush=True)
+        for desk in connection.desks:
+            done, num_tasks = 0, connection.client.num_tasks(desk.project)
+            with Progress(f"simulated, {desk.screen.name} pass", total=num_tasks * wanted, unit="answers") as progress:
+                for taste in TASTES[:wanted]:
+                    with connection.as_member(taste.email) as client:
+                        done += answer(
+                            client, desk.screen, desk.project, taste, scores, wanted, settings.seed, progress.advance
+                        )
+            print(f"simulated annotators: {done} answers given to {num_tasks} tasks", flush=True)
+            if desk.screen is FAST:
+                collect(context, connection)
     return 0
 
 
@@ -123,42 +162,89 @@ def how_to_log_in(context: Context) -> str:
         return f"Label Studio: {connection.login()}"
 
 
-def keep_answers(workspace: Workspace, connection: Connection) -> Pulled:
-    """Pull what is new, append valid answers to `annotations` and invalid ones to `failures`."""
-    title, table = connection.project.title, workspace.table("annotations")
+def keep_answers(workspace: Workspace, connection: Connection, desk: Desk, full: bool = False) -> Pulled:
+    """Pull what is new, append valid answers to `annotations`, invalid ones to `failures`, what is gone aside."""
+    title, table, client = desk.project.title, workspace.table("annotations"), connection.client
     kept = [row for row in table.records() if row.project == title]
     known = {row.annotation_key for row in kept}
     known |= {row.input_id for row in workspace.table("failures").records() if row.job == "collect"}
-    with Progress("collect", total=None, unit="answers") as progress:
-        pulled = _sort_out(connection, connection.client.pull(connection.project, _since(kept)), known, progress)
+    num_tasks, since = client.num_tasks(desk.project), _since(kept)
+    whole = full or since is None or num_tasks <= RECONCILE_UP_TO
+    if whole or since is None:
+        raws = client.pull_all(desk.project)
+    else:
+        raws = list(client.pull(desk.project, since))
+    with Progress(f"collect, {desk.screen.name} pass", total=None, unit="answers") as progress:
+        pulled = _sort_out(connection.server, desk, raws, known, progress)
+    if whole and num_tasks >= len(_tasks_of(workspace, title)):  # else the server lost tasks, not people their answers
+        there = {annotation_key(connection.server, title, raw) for raw in raws}
+        pulled.withdrawn.extend(_withdrawals(workspace, {row.annotation_key for row in kept}, there))
     table.append(f"answers-{content_id(*(row.annotation_key for row in pulled.new))}", pulled.new)
     failed = [failure.input_id for failure in pulled.invalid]
     workspace.table("failures").append(f"collect-{content_id(*failed)}", pulled.invalid)
+    changed = [f"{row.annotation_key}{row.gone}{row.seen_at}" for row in pulled.withdrawn]
+    workspace.table("withdrawals").append(f"withdrawals-{content_id(*changed)}", pulled.withdrawn)
     return pulled
 
 
-def resolve_answers(workspace: Workspace, connection: Connection, settings: AnnotationSettings) -> CollectTally:
-    """Write verdicts and captions of all decided clips, and count where each of the project's tasks stands.
-
-    A clip's answers count whichever project they were given in; a task waits for the answers of its own project.
-    """
-    title, wanted = connection.project.title, settings.answers_per_clip
-    annotations = workspace.table("annotations").records()
-    verdicts, captions = resolve(annotations, wanted)
-    workspace.table("human_verdicts").append(RESOLVED, verdicts)
-    workspace.table("captions").append(RESOLVED, captions)
-    ours = [row for row in annotations if row.project == title]
-    agreement = percent_agreement(ours, "verdict")
-    if agreement.share is not None:
-        print(f"collect: {agreement.share:.0%} of {agreement.num_pairs} pairs of verdicts agree", flush=True)
-    votes = ballots(ours)
-    clip_ids = {task.clip_id for task in workspace.table("tasks").records() if task.project == title}
-    standings = Counter(standing(votes.get(clip_id, []), wanted) for clip_id in clip_ids)
-    return CollectTally(len(clip_ids), connection.client.num_tasks(connection.project), standings)
+def gone(workspace: Workspace) -> set[str]:
+    """Keys of the collected answers that are no longer on the server, as far as we have looked."""
+    rows = sorted(workspace.table("withdrawals").records(), key=lambda row: row.seen_at)
+    newest = {row.annotation_key: row.gone for row in rows}
+    return {key for key, is_gone in newest.items() if is_gone}
 
 
-def _sort_out(connection: Connection, raws: Iterable[RawAnswer], known: set[str], progress: Progress) -> Pulled:
-    server, title = connection.server, connection.project.title
+def resolve_answers(
+    workspace: Workspace, settings: AnnotationSettings, annotations: pa.Table, withdrawn: set[str]
+) -> Passed:
+    """Write verdicts and captions of all clips that are through, in place of the last ones."""
+    known = known_verdicts(load_gold(settings.gold)) if settings.gold else {}
+    fast = settings.title_of(FAST) if settings.fast_pass else ""
+    passed = resolve_passes(annotations, fast, settings.answers_per_clip, settings.resolve, withdrawn, known)
+    workspace.table("human_verdicts").append_rows(RESOLVED, passed.resolved.verdicts)
+    workspace.table("captions").append_rows(RESOLVED, passed.resolved.captions)
+    if waiting := passed.resolved.num_waiting_for_adjudicator:
+        print(f"collect: {waiting} clips wait for {settings.resolve.adjudicator}", flush=True)
+    return passed
+
+
+def promote(context: Context, connection: Connection, clip_ids: list[str]) -> RouteTally:
+    """Send the clips that the fast pass kept to the full pass; those that are there stay."""
+    routed = {clip_id: Routed("kept in the fast pass", priority=place) for place, clip_id in enumerate(clip_ids)}
+    tally = push(context, connection, routed, connection.desks[-1])
+    print(f"collect, full pass: {tally}", flush=True)
+    return tally
+
+
+def _tally(
+    workspace: Workspace,
+    connection: Connection,
+    desk: Desk,
+    settings: AnnotationSettings,
+    annotations: pa.Table,
+    withdrawn: set[str],
+) -> CollectTally:
+    """Where each of a pass's tasks stands; a task waits for the answers of its own project."""
+    title, clip_ids = desk.project.title, _tasks_of(workspace, desk.project.title)
+    ours = annotations.filter(pc.field("project") == title)
+    found = standings(ours, clip_ids, settings.answers_per_clip, withdrawn)
+    name = desk.screen.name if len(connection.desks) > 1 else ""
+    return CollectTally(len(clip_ids), connection.client.num_tasks(desk.project), found, name)
+
+
+def _tasks_of(workspace: Workspace, title: str) -> set[str]:
+    return {task.clip_id for task in workspace.table("tasks").records() if task.project == title}
+
+
+def _withdrawals(workspace: Workspace, ours: set[str], there: set[str]) -> list[Withdrawal]:
+    """What changed since it was last looked: answers of ours that are gone, and those that are back."""
+    missing, marked, now = ours - there, gone(workspace) & ours, datetime.now(UTC).isoformat()
+    changes = [(key, True) for key in missing - marked] + [(key, False) for key in marked - missing]
+    return [Withdrawal(key, now, is_gone) for key, is_gone in sorted(changes)]
+
+
+def _sort_out(server: str, desk: Desk, raws: Iterable[RawAnswer], known: set[str], progress: Progress) -> Pulled:
+    title = desk.project.title
     new, invalid, num_known = [], [], 0
     for raw in raws:
         progress.advance()
@@ -166,9 +252,9 @@ def _sort_out(connection: Connection, raws: Iterable[RawAnswer], known: set[str]
             num_known += 1
             continue
         try:
-            new.append(to_annotation(SCREEN, server, title, raw))
+            new.append(to_annotation(desk.screen, server, title, raw))
         except InvalidAnswer as error:
-            invalid.append(to_failure(SCREEN, server, title, raw, error))
+            invalid.append(to_failure(desk.screen, server, title, raw, error))
     return Pulled(new, invalid, num_known)
 
 

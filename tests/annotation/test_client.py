@@ -21,8 +21,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.live]
 @pytest.fixture
 def connection(label_studio_workspace: Workspace, request: pytest.FixtureRequest):
     """A project of the test's own."""
-    title = request.node.name[:50]
-    settings = AnnotationSettings(title=title, server=ServerSettings(venv=str(LABEL_STUDIO_VENV)))
+    title = request.node.name[:39]
+    settings = AnnotationSettings(title=title, fast_pass=False, server=ServerSettings(venv=str(LABEL_STUDIO_VENV)))
     with connect(label_studio_workspace, settings) as opened:
         yield opened
 
@@ -55,7 +55,7 @@ def test_answers_and_skips_come_back_under_the_name_of_who_gave_them(connection)
     with connection.as_member("simulated-clarity@localhost") as clarity:
         clarity.answer(first, to_result(SCREEN, rejected("dull")))
         clarity.answer(second, [], skipped=True)
-    rows = [to_annotation(SCREEN, "embedded", project.title, raw) for raw in client.pull(project)]
+    rows = [to_annotation(SCREEN, "embedded", project.title, raw) for raw in client.pull_all(project)]
     assert [(row.clip_id, row.annotator, row.skipped) for row in rows] == [
         ("a", "simulated-motion@localhost", False),
         ("a", "simulated-clarity@localhost", False),
@@ -72,7 +72,7 @@ def test_a_pull_since_a_time_brings_only_tasks_touched_after_it(connection):
     client.push(project, tasks("a", "b"))
     first, second = client.open_tasks(project)
     client.answer(first, to_result(SCREEN, kept()))
-    (raw,) = client.pull(project)
+    (raw,) = client.pull_all(project)
     moment = datetime.fromisoformat(raw.updated_at)
     client.answer(second, to_result(SCREEN, kept()))
     late = [found.clip_id for found in client.pull(project, moment)]
@@ -83,6 +83,6 @@ def test_the_server_accepts_nonsense_so_we_must_not(connection):
     client, project = connection.client, connection.project
     client.push(project, tasks("a"))
     client.answer(client.open_tasks(project)[0], to_result(SCREEN, {**kept(), "motion_speed": 9}))
-    (raw,) = client.pull(project)
+    (raw,) = client.pull_all(project)
     with pytest.raises(InvalidAnswer, match="rated 1 to 5"):
         read_answers(SCREEN, raw.result)

@@ -1,7 +1,7 @@
 """A clip as a task, and what is kept out of it."""
 
 from annotation.project import SCREEN
-from annotation.tasks import to_task
+from annotation.tasks import DRAFTS, to_task
 from curation.records import Caption
 from tests.annotation.footage import clip
 
@@ -24,7 +24,7 @@ def test_a_task_tells_nothing_that_would_bias_the_answer():
 
 def test_the_draft_fills_only_the_fields_it_knows():
     (prediction,) = to_task(SCREEN, clip(), DRAFT).payload()["predictions"]
-    assert prediction["model_version"] == "draft:facts"
+    assert prediction["model_version"] == DRAFTS
     assert [(item["from_name"], item["value"]) for item in prediction["result"]] == [
         ("short", {"text": ["A street."]}),
         ("camera_movement", {"choices": ["pan left"]}),

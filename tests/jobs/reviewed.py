@@ -12,10 +12,10 @@ from tests.jobs.catalogue import context_of
 SHARPNESS = [20.0, 7.0, 6.0, None]  # keep, review, review, review
 
 
-def reviewed_context(workspace: Workspace, title: str) -> Context:
+def reviewed_context(workspace: Workspace, title: str, fast_pass: bool = False) -> Context:
     """A context in the test session's workspace, with a project of its own."""
     folder = Path(workspace.root).parent
     context = context_of(folder, SHARPNESS)
-    annotation = AnnotationSettings(title=title, server=ServerSettings(venv=str(LABEL_STUDIO_VENV)))
+    annotation = AnnotationSettings(title=title, fast_pass=fast_pass, server=ServerSettings(venv=str(LABEL_STUDIO_VENV)))
     recipe = context.recipe.model_copy(update={"annotation": annotation})
     return Context(recipe, context.workspace, context.args)

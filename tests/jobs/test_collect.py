@@ -44,7 +44,7 @@ def test_simulated_annotators_keep_away_from_peoples_projects(tmp_path):
 @pytest.mark.live
 @pytest.mark.usefixtures("local_ray")
 def test_simulated_answers_are_collected_once_marked_and_resolved(label_studio_workspace, capsys):
-    context = reviewed_context(label_studio_workspace, "Collect test")
+    context = reviewed_context(label_studio_workspace, "Collect test", fast_pass=True)
     workspace = context.workspace
     scored, unscored = [clip.clip_id for clip in clips_in(context)][1:3], clips_in(context)[3].clip_id
     route.run(context)
@@ -53,22 +53,27 @@ def test_simulated_answers_are_collected_once_marked_and_resolved(label_studio_w
     out = capsys.readouterr().out
     assert "simulated annotators: 6 answers given to 3 tasks" in out
     assert "collect: 6 answers pulled = 6 new + 0 known + 0 invalid" in out
-    assert "collect: 3 tasks = 2 answered + 1 skipped + 0 waiting" in out
+    assert "collect, fast pass: 3 tasks = 2 answered + 1 skipped + 0 waiting" in out
+    promoted = {row.clip_id for row in workspace.table("tasks").records() if row.project == "Collect test"}
+    assert f"collect, full pass: {len(promoted)} tasks = {len(promoted)} answered + 0 skipped + 0 waiting" in out
 
-    rows = [row for row in workspace.table("annotations").records() if row.project == "Collect test"]
-    assert len(rows) == 6 and all(row.simulated and row.annotator.startswith("simulated-") for row in rows)
-    assert {row.clip_id for row in rows if row.skipped} == {unscored}
-    assert all(json.loads(row.answers)["short"] for row in rows if not row.skipped)
+    rows = [row for row in workspace.table("annotations").records() if row.project.startswith("Collect test")]
+    fast = [row for row in rows if row.project == "Collect test, fast pass"]
+    full = [row for row in rows if row.project == "Collect test"]
+    assert len(fast) == 6 and all(row.simulated and row.annotator.startswith("simulated-") for row in rows)
+    assert {row.clip_id for row in fast if row.skipped} == {unscored}
+    assert all(set(json.loads(row.answers)) <= {"verdict", "reject_reasons"} for row in fast)
+    assert promoted and all(json.loads(row.answers)["short"] for row in full)
     verdicts = {row.clip_id: row for row in workspace.table("human_verdicts").records()}
     assert set(scored) <= set(verdicts) and all(verdicts[clip_id].simulated for clip_id in scored)
-    by = {row.by for row in workspace.table("captions").records() if row.clip_id in scored}
+    by = {row.by for row in workspace.table("captions").records() if row.clip_id in promoted}
     assert "people (simulated)" in by
 
     stems = {name: workspace.table(name).stems() for name in ("annotations", "failures", "human_verdicts", "captions")}
     assert collect.run(simulating) == 0
     out = capsys.readouterr().out
     assert "simulated annotators: 0 answers given to 3 tasks" in out
-    assert "6 answers pulled = 0 new + 6 known + 0 invalid" in out
+    assert "6 answers pulled = 0 new + 6 known + 0 invalid" in out and " 1 new" not in out
     assert {name: workspace.table(name).stems() for name in stems} == stems
 
 
@@ -93,5 +98,14 @@ def test_an_answer_the_screen_does_not_allow_becomes_a_failure_and_its_task_wait
     failures = [row for row in context.workspace.table("failures").records() if row.job == "collect"]
     assert [(row.label, row.reason) for row in failures] == [(first.data["clip_id"], "unknown choice")]
     assert "me@localhost" in failures[0].detail and '"accept"' in failures[0].detail
+    with connect(context.workspace, annotation) as connection:
+        (raw,) = (raw for raw in connection.client.pull_all(connection.project) if raw.task_id == second.task_id)
+        connection.client.delete(raw)  # as anybody can in the Data Manager
+    for expected in ("1 of those we had are gone", "0 new + 1 known"):
+        assert collect.run(context) == 0
+        out = capsys.readouterr().out
+        assert expected in out and "3 tasks = 0 answered + 0 skipped + 3 waiting" in out
+    assert len([row for row in context.workspace.table("annotations").records() if row.project == "Invalid test"]) == 1
+    assert not [row for row in context.workspace.table("human_verdicts").records() if row.clip_id == raw.clip_id]
     login = collect.how_to_log_in(context)
     assert "labeling=1" in login and "me@localhost.json" in login
