@@ -2,9 +2,10 @@
 
     title "A street in Lyon", motion 0.61, sharpness 31  -->  "A street in Lyon. Fast motion. Soft picture."
 
-Known are the source's title and the measured scores. A draft says nothing about who or what is in the picture; that is
-for the person, and `by = draft:facts` tells every reader downstream that nobody has looked yet. The version is the
-content's own id, so a draft that reads differently is a different row.
+Known are the source's title and the measured scores, and the camera movement where its scorer is sure. A draft says
+nothing about who or what is in the picture; that is for the person, and `by = draft:facts` tells every reader
+downstream that nobody has looked yet. The version is the content's own id, so a draft that reads differently is a
+different row. Drafts of models that do look are made in `drafting.py`.
 """
 
 from collections.abc import Mapping
@@ -44,21 +45,37 @@ class DraftSettings(BaseModel, frozen=True, extra="forbid"):
         ),
         description="scores that are said in words, in this order",
     )
+    min_camera_confidence: float = Field(
+        default=0.7, ge=0, le=1, description="from here on the scorer's camera movement is filled in"
+    )
+
+    def sure_movement(self, camera: tuple[str, float] | None) -> str:
+        """The camera movement of a (class, confidence), empty if there is none or it is in doubt."""
+        return camera[0] if camera and camera[1] >= self.min_camera_confidence else ""
 
 
-def draft_caption(clip: Clip, title: str, scores: Mapping[str, float], settings: DraftSettings) -> Caption:
+def draft_caption(
+    clip: Clip,
+    title: str,
+    scores: Mapping[str, float],
+    settings: DraftSettings,
+    camera: tuple[str, float] | None = None,
+) -> Caption:
     """The draft of a clip.
 
     Args:
         title: the source's title, empty if it has none.
         scores: the clip's values by scorer; a scorer without a value is not mentioned.
+        camera: the class that the scorer `camera_movement` chose, and its confidence, 0 to 1.
     """
     parts = [" ".join(title.split())] if settings.use_title and title.strip() else []
     for wording in settings.wordings:
         if wording.scorer in scores:
             parts.append(wording.words(scores[wording.scorer]))
     short = " ".join(_sentence(part) for part in parts if part) or "A shot."
-    return Caption(clip_id=clip.clip_id, by=BY_FACTS, version=content_id(BY_FACTS, short), short=short)
+    movement = settings.sure_movement(camera)
+    version = content_id(BY_FACTS, short, *filter(None, [movement]))
+    return Caption(clip_id=clip.clip_id, by=BY_FACTS, version=version, short=short, camera_movement=movement)
 
 
 def _sentence(text: str) -> str:

@@ -1,6 +1,7 @@
 """Drafts say what is known and nothing else."""
 
 from annotation.captions import BY_FACTS, DraftSettings, Wording, draft_caption
+from curation.records import content_id
 from tests.annotation.footage import clip
 
 SETTINGS = DraftSettings(
@@ -47,3 +48,23 @@ def test_another_wording_is_another_version():
     first, second = (draft_caption(clip(), title, {}, SETTINGS) for title in ("Street", "Lane"))
     assert first.version != second.version
     assert first == draft_caption(clip(), "Street", {}, SETTINGS)
+
+
+def test_a_sure_camera_movement_is_filled_in_and_a_doubtful_one_is_not():
+    def movement(camera: tuple[str, float] | None, **settings: float) -> str:
+        chosen = SETTINGS.model_copy(update=settings)
+        return draft_caption(clip(), "Street", {}, chosen, camera).camera_movement
+
+    assert movement(("pan left", 0.7)) == "pan left"
+    assert movement(("pan left", 0.69)) == ""
+    assert movement(("pan left", 0.69), min_camera_confidence=0.6) == "pan left"
+    assert movement(None) == ""
+
+
+def test_a_camera_movement_makes_another_version_and_its_absence_the_same_as_ever():
+    versions = [
+        draft_caption(clip(), "Street", {}, SETTINGS, camera).version
+        for camera in (None, ("pan left", 0.1), ("pan left", 0.9), ("pan right", 0.9))
+    ]
+    assert versions[0] == versions[1] == content_id(BY_FACTS, "Street.")
+    assert len(set(versions)) == 3
