@@ -20,6 +20,7 @@ VERBS = {
     "group": "find near duplicates and concepts among the clips",
     "gates": "judge clips by the gates and show what each rule costs",
     "tune": "a contact sheet of clips around one gate's threshold",
+    "draft": "draft captions with a vision-language model",
     "route": "judge clips by the gates and send the review band to Label Studio",
     "serve": "give annotators' browsers the review clips, read-only",
     "collect": "pull, check and resolve people's answers",
