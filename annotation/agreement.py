@@ -32,7 +32,11 @@ from curation.records import Annotation
 
 RESAMPLES = 1000
 INTERVAL_PERCENT = (2.5, 97.5)
-NOT_A_GATE = "published agreement on video is 0.24 to 0.41, so alpha is no hard gate here; a pilot shows what to expect"
+PUBLISHED_ALPHA = (0.24, 0.41)  # of people who judge video
+NOT_A_GATE = (
+    f"published agreement on video is {PUBLISHED_ALPHA[0]:g} to {PUBLISHED_ALPHA[1]:g}, so alpha is no hard gate here; "
+    "a pilot shows what to expect"
+)
 
 
 @dataclass(frozen=True)

@@ -26,9 +26,10 @@ from pyarrow import json as arrow_json
 
 from annotation.screen import ChoiceQuestion, Question, TextQuestion
 from curation.records import Annotation, to_row
-from curation.tables import schema_of
+from curation.tables import Table, schema_of
 
 SCHEMA = schema_of(Annotation)
+COLUMNS = [name for name in SCHEMA.names if name != "task_id"]
 ROWS_AT_ONCE = 1 << 15
 
 
@@ -78,6 +79,15 @@ class Votes:
         return np.logical_and.reduceat(rows, self.heads) if len(rows) else rows
 
 
+def answer_rows(table: Table) -> pa.Table:
+    """The table `annotations` as it lies, in part order and with repeats, which never count twice.
+
+    Half the time of `Table.read`, which orders a gigabyte of text by keys that nothing here asks for.
+    """
+    schema = pa.schema([SCHEMA.field(name) for name in COLUMNS])
+    return pa.concat_tables([schema.empty_table(), *(part.cast(schema) for part in table.parts(COLUMNS))])
+
+
 def as_rows(annotations: pa.Table | Iterable[Annotation]) -> pa.Table:
     """Records as the table they came from; a table as it is."""
     if isinstance(annotations, pa.Table):
@@ -89,7 +99,7 @@ def votes(annotations: pa.Table | Iterable[Annotation], withdrawn: Collection[st
     """The answers that count.
 
     Args:
-        annotations: rows of the table `annotations`; of its columns `answers` and `origins` may be absent.
+        annotations: rows of the table `annotations`, in any order; the same row may be there twice.
         withdrawn: keys of answers that were deleted on the server.
     """
     rows = as_rows(annotations)
@@ -136,23 +146,36 @@ def standing(given: Iterable[Ballot], answers_wanted: int) -> Standing:
 
 def standings(
     annotations: pa.Table | Iterable[Annotation],
-    clip_ids: Iterable[str],
-    answers_wanted: int,
+    answers_wanted: Mapping[str, int],
     withdrawn: Collection[str] = (),
 ) -> Counter[Standing]:
-    """How many of these clips' tasks stand where; `annotations` are those of the tasks' own project."""
+    """How many tasks stand where; `annotations` are those of the tasks' own project.
+
+    Args:
+        answers_wanted: clip id of each task -> answers that it wants.
+    """
     counted = votes(annotations, withdrawn)
-    wanted = pa.array(sorted(set(clip_ids)), pa.string())
+    wanted = pa.array(sorted(answers_wanted), pa.string())
     size = len(counted.clip_ids)
     seen = np.bincount(counted.clip, minlength=size)
     skips = np.bincount(counted.clip[counted.skipped()], minlength=size)
     known = pc.call_function("is_in", [counted.clip_ids], pc.SetLookupOptions(wanted)).to_numpy(zero_copy_only=False)
-    pairs, counts = np.unique(np.stack([seen[known], skips[known]], axis=1), axis=0, return_counts=True)
+    cases = np.stack([seen, skips, wanted_by_clip(answers_wanted, counted.clip_ids)], axis=1)[known]
+    distinct, counts = np.unique(cases, axis=0, return_counts=True)
     found: Counter[Standing] = Counter()
-    for (num_seen, num_skips), count in zip(pairs.tolist(), counts.tolist(), strict=True):
-        found[_standing(num_seen, num_skips, answers_wanted)] += count
+    for (num_seen, num_skips, num_wanted), count in zip(distinct.tolist(), counts.tolist(), strict=True):
+        found[_standing(num_seen, num_skips, num_wanted)] += count
     found[Standing.WAITING] += len(wanted) - int(known.sum())
     return +found
+
+
+def wanted_by_clip(answers_wanted: int | Mapping[str, int], clip_ids: pa.Array) -> np.ndarray:
+    """Answers wanted of each clip, int64 [C]; a clip that is not in the mapping wants one."""
+    if isinstance(answers_wanted, int):
+        return np.full(len(clip_ids), answers_wanted)
+    known = pa.array(answers_wanted.keys(), pa.string())
+    place = pc.call_function("index_in", [clip_ids], pc.SetLookupOptions(value_set=known)).fill_null(-1).to_numpy()
+    return np.append(np.fromiter(answers_wanted.values(), np.int64, len(answers_wanted)), 1)[place]
 
 
 def answer_types(questions: Mapping[str, Question]) -> dict[str, pa.DataType]:

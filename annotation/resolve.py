@@ -26,7 +26,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from annotation.ballots import Votes, answer_types, read_answers_as_columns, votes
+from annotation.ballots import Votes, answer_types, read_answers_as_columns, votes, wanted_by_clip
 from annotation.project import KEPT, REJECTED, SCREEN, SEGMENT
 from annotation.rules import KNOWN, ResolveSettings
 from annotation.screen import RatingQuestion
@@ -67,7 +67,7 @@ class _Count:
 
 def resolve_rows(
     annotations: pa.Table,
-    answers_wanted: int,
+    answers_wanted: int | Mapping[str, int],
     settings: ResolveSettings = MAJORITY,
     withdrawn: Collection[str] = (),
     known: Mapping[str, str] | None = None,
@@ -76,6 +76,7 @@ def resolve_rows(
 
     Args:
         annotations: rows of the table `annotations`, of all projects.
+        answers_wanted: of different people; by clip id, a clip that is not there wants one.
         withdrawn: keys of answers that were deleted on the server; they are left out.
         known: clip id -> verdict of gold clips (`gold.known_verdicts`).
     """
@@ -89,7 +90,7 @@ def resolve_rows(
 
 def resolve(
     annotations: Iterable[Annotation],
-    answers_wanted: int,
+    answers_wanted: int | Mapping[str, int],
     settings: ResolveSettings = MAJORITY,
     withdrawn: Collection[str] = (),
     known: Mapping[str, str] | None = None,
@@ -117,7 +118,11 @@ def _columns(counted: Votes) -> dict[str, pa.ChunkedArray]:
 
 
 def _count(
-    counted: Votes, verdict: pa.ChunkedArray, answers_wanted: int, settings: ResolveSettings, known: Mapping[str, str]
+    counted: Votes,
+    verdict: pa.ChunkedArray,
+    answers_wanted: int | Mapping[str, int],
+    settings: ResolveSettings,
+    known: Mapping[str, str],
 ) -> _Count:
     clip, size = counted.clip, len(counted.clip_ids)
     row = counted.newest(verdict.is_valid().to_numpy())
@@ -127,7 +132,7 @@ def _count(
     keeps = np.bincount(clip[keeps_vote], minlength=size)
     rejects = np.bincount(clip[voted], minlength=size) - keeps
     skips = np.bincount(clip[counted.skipped() & ~voted], minlength=size)
-    enough = (keeps + rejects > 0) & (keeps + rejects + skips >= answers_wanted)
+    enough = (keeps + rejects > 0) & (keeps + rejects + skips >= wanted_by_clip(answers_wanted, counted.clip_ids))
     kept, adjudicated, waiting = keeps > rejects, np.zeros(size, bool), np.zeros(size, bool)
     if settings.rule == "adjudicated":
         person = counted.people.index(settings.adjudicator).as_py()

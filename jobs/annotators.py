@@ -22,6 +22,7 @@ from rich.text import Text
 
 from annotation.agreement import NOT_A_GATE, Agreement, agreements
 from annotation.annotators import Annotator, Difference, annotators
+from annotation.ballots import answer_rows
 from annotation.gold import GoldItem, load_gold
 from annotation.project import SCREEN
 from curation.tables import Workspace
@@ -29,18 +30,6 @@ from curation.tables import Workspace
 if TYPE_CHECKING:
     from jobs.config import Context
 
-COLUMNS = (
-    "annotation_key",
-    "clip_id",
-    "annotator",
-    "simulated",
-    "skipped",
-    "answers",
-    "origins",
-    "lead_time_s",
-    "updated_at",
-    "project",
-)
 CSV_COLUMNS = (
     "name", "simulated", "answers", "keep", "reject", "skipped", "keeps_more", "keeps_more_error", "shared_clips",
     "rates_higher", "rates_higher_error", "median_lead_time_s", "answers_per_hour", "drafted", "stamped",
@@ -77,7 +66,7 @@ def run(context: "Context") -> int:
 
 def measure(workspace: Workspace, gold: Sequence[GoldItem] = (), seed: int = 0) -> Crowd:
     """The figures of everybody whose answers were collected and are still on the server."""
-    rows, withdrawn = workspace.table("annotations").read(COLUMNS), withdrawn_keys(workspace)
+    rows, withdrawn = answer_rows(workspace.table("annotations")), withdrawn_keys(workspace)
     return Crowd(
         tuple(agreements(rows, withdrawn, seed)),
         tuple(annotators(rows, gold, withdrawn)),

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from jobs.config import Context, Recipe
     from jobs.lineage import Lineage
     from jobs.report_media import Media, Shown
+    from jobs.report_people import People
     from jobs.report_snapshot import Snapshot
 
 NAME = "report.html"
@@ -111,7 +112,7 @@ def write_report(workspace: Workspace, recipe: "Recipe") -> str:
     """Write the report and return where it lies.
 
     Raises:
-        UserError: report.trace_clip_id names no clip.
+        UserError: report.trace_clip_id names no clip, or annotation.gold no file of known answers.
     """
     page = render_report(workspace, recipe)
     workspace.write_bytes(page.encode(), NAME)
@@ -122,6 +123,8 @@ def render_report(workspace: Workspace, recipe: "Recipe") -> str:
     """The page as text."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
+    from annotation.gold import load_gold
+    from jobs.annotators import withdrawn_keys
     from jobs.report_funnel import equations, failure_groups, file_counts, stage_funnels
     from jobs.report_people import people
     from jobs.report_snapshot import take_snapshot
@@ -129,7 +132,8 @@ def render_report(workspace: Workspace, recipe: "Recipe") -> str:
 
     settings, snapshot = recipe.report, take_snapshot(workspace, recipe)
     trained = training(workspace, recipe, snapshot.reads)
-    said = people(snapshot, settings.num_answers)
+    gold = load_gold(recipe.annotation.gold) if recipe.annotation.gold else ()
+    said = people(snapshot, settings.num_answers, gold, withdrawn_keys(workspace), recipe.annotation.seed)
     told = _told(workspace, snapshot, settings.trace_clip_id)
     funnels = stage_funnels(snapshot, recipe, trained.run_id)
     values: dict[str, Any] = {
@@ -142,6 +146,7 @@ def render_report(workspace: Workspace, recipe: "Recipe") -> str:
         "num_failures": len(snapshot.failures),
         "histograms": _histograms(snapshot),
         "people": said,
+        "crowd": _crowd(said),
         "training": trained,
         "curves": _curves(trained.stages),
         "lineage": told,
@@ -295,6 +300,18 @@ def _histograms(snapshot: "Snapshot") -> list[Chart]:
         charts.append(
             Chart(histogram(scorer, unit, values, rules), f"{text}{'' if rules else '; no gate asks for it'}")
         )
+    return charts
+
+
+def _crowd(said: "People") -> dict[str, str]:
+    """The charts of the people's section, empty where there is nobody to compare with."""
+    from jobs.report_charts import agreement_chart, crowd_chart
+
+    charts = {"annotators": "", "agreement": ""}
+    if any(each.keeps_more or each.drafted for each in said.annotators):
+        charts["annotators"] = crowd_chart(said.annotators)
+    if any(each.alpha is not None for _, each in said.agreement):
+        charts["agreement"] = agreement_chart(said.agreement)
     return charts
 
 

@@ -1,4 +1,4 @@
-"""The report's charts, as SVG text that sits in the page: histograms with the gates below them, and loss curves.
+"""The report's charts, as SVG text that sits in the page: histograms with their gates, people, and loss curves.
 
 Drawn by matplotlib's object API, without dates or random ids, so the same rows give the same bytes. Lines and letters
 are drawn in stand-in colours that are then replaced by the page's CSS variables, so one picture serves light and dark.
@@ -20,6 +20,8 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
+from annotation.agreement import PUBLISHED_ALPHA, Agreement
+from annotation.annotators import Annotator
 from curation.gates import GateRule
 
 INK, FAINT, BAR, KEEP, REVIEW, REJECT, TRAIN, HELD_OUT = (
@@ -136,6 +138,55 @@ def loss_curve(curve: Curve) -> str:
         axes.grid()
         axes.legend(frameon=False, labelcolor=INK, loc="lower left", bbox_to_anchor=(0, 1), ncols=3, borderaxespad=0)
         return _svg(figure, f"Loss of training stage {curve.stage}")
+
+
+def crowd_chart(people: Sequence[Annotator]) -> str:
+    """One row per annotator: what they keep and how they rate beside the others, and drafts sent back unchanged."""
+    with matplotlib.rc_context({**_STYLE, "svg.hashsalt": "crowd"}):
+        figure = Figure(figsize=(12.4, 1.1 + 0.3 * len(people)), layout="constrained")
+        keeps, rates, stamps = figure.subplots(1, 3, sharey=True)
+        places = range(len(people))
+        for axes, differences, scale in (
+            (keeps, [each.keeps_more for each in people], 100),
+            (rates, [each.rates_higher for each in people], 1),
+        ):
+            axes.axvline(0, color=INK, linewidth=0.8)
+            for place, each in zip(places, differences, strict=True):
+                if each is not None:
+                    reach = 2 * scale * (each.error or 0)
+                    axes.errorbar(scale * each.mean, place, xerr=reach, fmt="o", color=TRAIN, markersize=5)
+        stamps.barh(places, [100 * (each.stamped_share or 0) for each in people], height=0.55, color=BAR)
+        stamps.set_xlim(0, 100)
+        keeps.set_xlabel("keeps more than the others, points")
+        rates.set_xlabel("rates higher than the others, levels")
+        stamps.set_xlabel("drafts sent back unchanged, %")
+        keeps.set_yticks(places, [each.name.split("@")[0] for each in people])
+        keeps.set_ylim(len(people) - 0.5, -0.5)
+        for axes in (keeps, rates, stamps):
+            axes.grid(axis="x")
+            axes.set_axisbelow(True)
+            axes.tick_params(axis="y", length=0)
+        return _svg(figure, f"{len(people)} annotators beside each other")
+
+
+def agreement_chart(rows: Sequence[tuple[str, Agreement]]) -> str:
+    """Alpha per question with its interval, over the band of agreement that is published for video."""
+    known = [(title, (each.low, each.high), each.alpha) for title, each in rows if each.alpha is not None]
+    with matplotlib.rc_context({**_STYLE, "svg.hashsalt": "agreement"}):
+        figure = Figure(figsize=(6.2, 1.0 + 0.3 * len(known)), layout="constrained")
+        axes = figure.subplots()
+        axes.axvspan(*PUBLISHED_ALPHA, color=FAINT, alpha=0.4)
+        axes.axvline(0, color=INK, linewidth=0.8)
+        for place, (_, interval, alpha) in enumerate(known):
+            axes.plot(finite(interval), [place] * len(finite(interval)), color=TRAIN, linewidth=1.6)
+            axes.plot([alpha], [place], "o", color=TRAIN, markersize=5)
+        axes.set_yticks(range(len(known)), [title for title, *_ in known])
+        axes.set_ylim(len(known) - 0.5, -0.5)
+        axes.set_xlim(right=1)
+        axes.tick_params(axis="y", length=0)
+        axes.set_xlabel("Krippendorff's alpha, 95 % interval; grey: published for video")
+        axes.grid(axis="x")
+        return _svg(figure, f"Agreement, questions: {len(known)}")
 
 
 def running_mean(values: Sequence[float], width: int) -> np.ndarray:

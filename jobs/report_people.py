@@ -1,33 +1,24 @@
-"""What people said: per annotator how many answers and of which kind, how far they agree, and examples side by side.
+"""What people said: each annotator beside the others, how far they agree, and examples side by side.
 
-annotations --newest per clip and person (annotation.agreement.ballots)--> Annotator rows, ratings, examples
+annotations less withdrawn --annotation.annotators--> a row per person --+
+                           --annotation.agreement---> alpha per question +--> People
+                           --annotation.ballots-----> ratings, examples -+
 """
 
 import json
-import statistics
 from collections import Counter, defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 
-from annotation.agreement import Agreement, Ballot, ballots, percent_agreement
-from annotation.project import KEPT, MAX_RATING, SCREEN, ChoiceQuestion, RatingQuestion
+from annotation.agreement import NOT_A_GATE, Agreement, agreements
+from annotation.annotators import Annotator, annotators
+from annotation.ballots import Ballot, ballots
+from annotation.gold import GoldItem
+from annotation.project import SCREEN
+from annotation.screen import MAX_RATING, RatingQuestion
 from curation.records import Annotation
 from jobs.report_snapshot import Snapshot
 from jobs.trace import answers_of, caption_text
-
-
-@dataclass(frozen=True)
-class Annotator:
-    """One person's counting answers."""
-
-    name: str
-    simulated: bool
-    answers: int
-    keep: int
-    reject: int
-    skipped: int
-    median_lead_time_s: float | None
-    own_words: int  # answers whose short caption is not the draft's as it came
 
 
 @dataclass(frozen=True)
@@ -75,6 +66,11 @@ class People:
     reject_reasons: tuple[tuple[str, int], ...]
     waiting: int
     examples: tuple[Example, ...]
+    num_withdrawn: int = 0  # answers that were deleted on the server and count no more
+
+    @property
+    def about_alpha(self) -> str:
+        return NOT_A_GATE
 
     @property
     def simulated(self) -> int:
@@ -85,47 +81,28 @@ class People:
         return sum(annotator.answers for annotator in self.annotators)
 
 
-def people(snapshot: Snapshot, num_examples: int) -> People:
-    """Count the newest answer of each person for each clip."""
-    by_clip = ballots(snapshot.annotations)
+def people(
+    snapshot: Snapshot,
+    num_examples: int,
+    gold: Sequence[GoldItem] = (),
+    withdrawn: Collection[str] = (),
+    seed: int = 0,
+) -> People:
+    """Count what counts of each person for each clip (see annotation.ballots); the seed draws the intervals."""
+    by_clip = ballots(snapshot.annotations, withdrawn)
     votes = [vote for clip_votes in by_clip.values() for vote in clip_votes]
     reasons = Counter(reason for vote in votes for reason in vote.answers.get("reject_reasons", []))
+    titles = {name: question.title for name, question in SCREEN.questions.items()}
+    agreement = agreements(snapshot.annotations, withdrawn, seed)
     return People(
-        annotators=tuple(_annotators(votes)),
+        annotators=tuple(annotators(snapshot.annotations, gold, withdrawn)),
         criteria=tuple(_criteria(votes)),
-        agreement=tuple(_agreement(snapshot.annotations)),
+        agreement=tuple((titles[each.question], each) for each in agreement if each.num_pairs),
         reject_reasons=tuple(sorted(reasons.items(), key=lambda item: (-item[1], item[0]))),
         waiting=len(snapshot.tasks.keys() - snapshot.human.keys()),
         examples=tuple(_examples(snapshot, by_clip, num_examples)),
+        num_withdrawn=len(withdrawn),
     )
-
-
-def _annotators(votes: Sequence[Ballot]) -> list[Annotator]:
-    by_person: dict[str, list[Ballot]] = defaultdict(list)
-    for vote in votes:
-        by_person[vote.annotation.annotator].append(vote)
-    rows = []
-    for name, own in sorted(by_person.items()):
-        answered = [vote for vote in own if not vote.annotation.skipped]
-        times = [vote.annotation.lead_time_s for vote in own if vote.annotation.lead_time_s is not None]
-        keeps = sum(vote.answers.get("verdict") == KEPT for vote in answered)
-        rows.append(
-            Annotator(
-                name=name,
-                simulated=any(vote.annotation.simulated for vote in own),
-                answers=len(own),
-                keep=keeps,
-                reject=len(answered) - keeps,
-                skipped=len(own) - len(answered),
-                median_lead_time_s=statistics.median(times) if times else None,
-                own_words=sum(_origin(vote, "short") in ("manual", "prediction-changed") for vote in answered),
-            )
-        )
-    return rows
-
-
-def _origin(vote: Ballot, question: str) -> str:
-    return json.loads(vote.annotation.origins).get(question, "")
 
 
 def _criteria(votes: Sequence[Ballot]) -> list[Criterion]:
@@ -146,17 +123,6 @@ def _criteria(votes: Sequence[Ballot]) -> list[Criterion]:
     return criteria
 
 
-def _agreement(annotations: Sequence[Annotation]) -> list[tuple[str, Agreement]]:
-    """Agreement on every choice and rating that two people answered for the same clip."""
-    found = []
-    for name, question in SCREEN.questions.items():
-        if isinstance(question, RatingQuestion | ChoiceQuestion):
-            agreement = percent_agreement(annotations, name)
-            if agreement.num_pairs:
-                found.append((question.title, agreement))
-    return found
-
-
 def _examples(snapshot: Snapshot, by_clip: dict[str, list[Ballot]], num_examples: int) -> list[Example]:
     """Clips on which people differ first, then the others, both by id."""
     examples = []
@@ -165,12 +131,16 @@ def _examples(snapshot: Snapshot, by_clip: dict[str, list[Ballot]], num_examples
             continue
         said = {vote.answers.get("verdict", "skipped") for vote in votes}
         human = snapshot.human.get(clip_id)
-        answers = tuple(
-            (vote.annotation, answers_of(vote.annotation), caption_text(_texts(vote.answers))) for vote in votes
-        )
+        answers = tuple(_said(vote) for vote in votes)
         decision, reason = (human.decision, human.reason) if human else ("waiting", "more answers are wanted")
         examples.append(Example(clip_id, len(said) == 1, decision, reason, answers))
     return sorted(examples, key=lambda each: (each.agreed, each.decision, each.clip_id))[:num_examples]
+
+
+def _said(vote: Ballot) -> tuple[Annotation, dict[str, str], str]:
+    """What counts of one person, as one row: of the fast and the full pass together."""
+    row = replace(vote.annotation, skipped=vote.skipped, answers=json.dumps(vote.answers))
+    return row, answers_of(row), caption_text(_texts(vote.answers))
 
 
 def _texts(answers: dict[str, object]) -> dict[str, str]:

@@ -7,7 +7,9 @@ from dataclasses import replace
 import pyarrow as pa
 import pytest
 
-from annotation.ballots import Standing, answer_columns, ballots, standing, standings, votes
+from annotation.ballots import Standing, answer_columns, answer_rows, ballots, standing, standings, votes
+from annotation.resolve import resolve_rows
+from curation.tables import Workspace
 from tests.annotation.answers import annotation, kept, rejected
 
 
@@ -25,9 +27,9 @@ def test_standings_of_many_clips_are_those_of_each():
     rows = [annotation(clip, str(number), answer) for clip, own in given.items() for number, answer in enumerate(own)]
     wanted = [*given, "nobody saw this"]
     each = Counter(standing(ballots(rows).get(clip, []), 2) for clip in wanted)
-    assert standings(rows, wanted, 2) == each == {"answered": 2, "skipped": 1, "waiting": 3}
-    assert standings(rows, ["a"], 2) == {Standing.ANSWERED: 1}, "other clips are not counted"
-    assert standings([], ["a"], 2) == {Standing.WAITING: 1}
+    assert standings(rows, dict.fromkeys(wanted, 2)) == each == {"answered": 2, "skipped": 1, "waiting": 3}
+    assert standings(rows, {"a": 2}) == {Standing.ANSWERED: 1}, "other clips are not counted"
+    assert standings([], {"a": 2}) == {Standing.WAITING: 1}
 
 
 def test_the_newest_row_replaces_the_older_one_whole():
@@ -79,3 +81,14 @@ def test_answers_become_columns_in_the_order_of_the_votes():
 def test_an_answer_of_another_type_is_an_error_and_never_a_hole():
     with pytest.raises(pa.ArrowInvalid):
         answer_columns(votes([annotation("c1", "ann", {"verdict": ["keep"]})]), {"verdict": pa.string()})
+
+
+def test_rows_that_lie_in_two_parts_count_once(tmp_path):
+    table = Workspace(str(tmp_path)).table("annotations")
+    assert answer_rows(table).num_rows == 0
+    rows = [annotation(clip, "ann", kept()) for clip in ("c2", "c1")]
+    table.append("first", rows)
+    table.append("second", [*rows, annotation("c1", "bob", rejected("dull"))])
+    found = answer_rows(table)
+    assert found.num_rows == 5 and standings(found, {"c1": 2, "c2": 2}) == {"answered": 1, "waiting": 1}
+    assert resolve_rows(found, 1).verdicts.equals(resolve_rows(table.read(), 1).verdicts)

@@ -1,13 +1,16 @@
 """The report's charts: the same bytes every time, axes that say what they show, nothing that fetches or collides."""
 
 import re
+from dataclasses import replace
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 
+from annotation.agreement import Agreement
+from annotation.annotators import Annotator, Difference
 from curation.gates import GateRule
-from jobs.report_charts import Curve, finite, histogram, loss_curve, running_mean
+from jobs.report_charts import Curve, agreement_chart, crowd_chart, finite, histogram, loss_curve, running_mean
 
 VALUES = [1.0, 2.0, 2.5, 3.0, 8.0]
 RULES = {
@@ -15,9 +18,40 @@ RULES = {
     "video": GateRule(scorer="s", min=2.5, review_min=1.5, max=7, review_max=7.5),
 }
 CURVE = Curve("vae", [1, 2, 3, 4], [1.0, 0.8, 0.7, 0.6], [0, 4], [1.1, 0.65])
+ANN = Annotator(
+    name="ann@example.org",
+    simulated=False,
+    answers=50,
+    keep=30,
+    reject=20,
+    skipped=0,
+    keeps_more=Difference(0.2, 0.04, 50),
+    rates_higher=Difference(-0.5, None, 1),
+    median_lead_time_s=6.0,
+    answers_per_hour=300.0,
+    stamped=10,
+    drafted=50,
+    alpha_verdict=0.4,
+    alpha_ratings=None,
+    gold=None,
+    gold_by_question=(),
+)
+PEOPLE = [ANN, replace(ANN, name="$b$<i>")]
+AGREEMENT = [
+    ("Verdict", Agreement("verdict", 50, 50, 0.7, 0.4, 0.2, 0.6)),
+    ("Speed", Agreement("motion_speed", 50, 50, 1.0, None, None, None)),
+]
 
 
-@pytest.mark.parametrize("draw", [lambda: histogram("s", "px", VALUES, RULES), lambda: loss_curve(CURVE)])
+DRAWN = [
+    lambda: histogram("s", "px", VALUES, RULES),
+    lambda: loss_curve(CURVE),
+    lambda: crowd_chart(PEOPLE),
+    lambda: agreement_chart(AGREEMENT),
+]
+
+
+@pytest.mark.parametrize("draw", DRAWN)
 def test_a_chart_is_well_formed_repeatable_and_takes_its_colours_from_the_page(draw):
     first, second = draw(), draw()
     assert first == second
@@ -65,3 +99,15 @@ def test_the_running_mean_looks_back_only():
 
 def test_only_numbers_are_drawn():
     assert finite([1.0, None, float("nan"), float("inf"), -2.0]) == [1.0, -2.0]
+
+
+def test_every_annotator_has_a_row_and_nothing_that_cannot_be_told_is_drawn():
+    svg = crowd_chart(PEOPLE)
+    assert all(text in svg for text in (">ann<", ">$b$&lt;i&gt;<", "drafts sent back unchanged", "2 annotators beside"))
+    alone = replace(PEOPLE[0], keeps_more=None, rates_higher=None, drafted=0, stamped=0)
+    assert svg.count("var(--train)") > crowd_chart([alone]).count("var(--train)") == 0
+
+
+def test_questions_without_alpha_are_left_out_of_the_chart():
+    svg = agreement_chart(AGREEMENT)
+    assert ">Verdict<" in svg and ">Speed<" not in svg and "Agreement, questions: 1" in svg

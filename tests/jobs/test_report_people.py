@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from annotation.gold import GoldItem
 from jobs.report_people import people
 from jobs.report_snapshot import Snapshot, take_snapshot
 from tests.jobs.finished import ANNOTATORS, empty_context, finished_context
@@ -48,7 +49,33 @@ def test_ratings_are_spread_over_five_grades(snapshot):
 
 def test_agreement_counts_pairs(snapshot):
     agreement = dict(people(snapshot, 9).agreement)
-    assert agreement["Verdict"].num_pairs == 3 and agreement["Verdict"].share == pytest.approx(2 / 3)
+    verdict = agreement["Verdict"]
+    assert verdict.num_pairs == 3 and verdict.share == pytest.approx(2 / 3)
+    assert verdict.alpha == pytest.approx(0), "five keeps and one reject: chance explains it"
+    assert "Reject reasons" not in agreement, "no clip was rejected twice"
+
+
+def test_each_annotator_is_set_beside_the_others(snapshot):
+    clarity, motion = people(snapshot, 9).annotators
+    sides = [each.keeps_more.mean for each in (clarity, motion) if each.keeps_more]
+    assert sides == pytest.approx([1 / 3, -1 / 3])
+    assert clarity.remarks == motion.remarks == (), "three clips are no ground for a remark"
+
+
+def test_withdrawn_answers_are_neither_counted_nor_shown(snapshot):
+    keys = {row.annotation_key for row in snapshot.annotations if row.annotator == ANNOTATORS[1]}
+    said = people(snapshot, 9, withdrawn=keys)
+    assert [each.name for each in said.annotators] == [ANNOTATORS[0]] and said.num_withdrawn == 3
+    assert all(len(example.answers) == 1 for example in said.examples)
+
+
+def test_gold_is_measured(snapshot):
+    rejected = [row.clip_id for row in snapshot.annotations if "reject_reasons" in row.answers]
+    gold = [GoldItem(clip_id, "verdict", "reject") for clip_id in rejected]
+    right = {
+        each.name: each.gold and (each.gold.right, each.gold.asked) for each in people(snapshot, 9, gold).annotators
+    }
+    assert right == {ANNOTATORS[0]: (0, 1), ANNOTATORS[1]: (1, 1)}
 
 
 def test_disagreements_come_first_and_the_number_is_kept(snapshot):
