@@ -38,6 +38,7 @@ from annotation.suitability import (
 KINDS = ("logistic", "boosting")
 STRENGTHS = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)  # C of the logistic regression: the smaller the tamer
 INNER_FOLDS = 3
+COMMITTEE_SIZE = 8
 MIN_GAIN = 1e-3  # of log loss in nats, below which the simpler is taken
 MIN_FOR_ISOTONIC = 200  # clips; with fewer its steps follow single answers
 SMALLEST_CHANCE = 1e-6
@@ -90,6 +91,21 @@ def fit_one(kind: str, features: Features, kept: np.ndarray, videos: np.ndarray,
     if kind == "boosting":
         return Model(kind, encoder, _boosting(x_NK, kept, settings.seed))
     return Model(kind, encoder, linear(x_NK, kept, best_strength(x_NK, kept, videos, settings.seed)))
+
+
+def committee(features: Features, kept: np.ndarray, videos: np.ndarray, settings: CalibrateSettings) -> list[Model]:
+    """Small boosted models of the same answers in which each video counts by a random weight (Rubin 1981).
+
+    Where they differ, more answers would settle something: `annotation/information.py`.
+    """
+    generator = np.random.default_rng(settings.seed)
+    encoder = fit_encoder(features, settings.vector_axes)
+    x_NK, (names, of_clip) = encoder.encode(features), np.unique(videos, return_inverse=True)
+    members = []
+    for member in range(COMMITTEE_SIZE):
+        weight = generator.exponential(size=len(names))[of_clip]
+        members.append(Model("boosting", encoder, _boosting(x_NK, kept, member, 50, 0.12, weight)))
+    return members
 
 
 def split_by_video(kept: np.ndarray, videos: np.ndarray, folds: int, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -186,19 +202,26 @@ def importances(model: Model, features: Features, kept: np.ndarray, seed: int) -
     return dict(sorted(found.items(), key=lambda item: (-item[1], item[0])))
 
 
-def _boosting(x_NK: np.ndarray, kept: np.ndarray, seed: int) -> Trees:
+def _boosting(
+    x_NK: np.ndarray,
+    kept: np.ndarray,
+    seed: int,
+    steps: int = 120,
+    rate: float = 0.06,
+    weight: np.ndarray | None = None,
+) -> Trees:
     model = GradientBoostingClassifier(
-        n_estimators=120, learning_rate=0.06, max_depth=3, min_samples_leaf=8, subsample=0.7, max_features=0.4,
+        n_estimators=steps, learning_rate=rate, max_depth=3, min_samples_leaf=8, subsample=0.7, max_features=0.4,
         random_state=seed,
     )  # fmt: skip
-    model.fit(x_NK, kept)
+    model.fit(x_NK, kept, sample_weight=weight)
     trees = []
     for (regressor,) in model.estimators_:
         tree = regressor.tree_
         value = tree.value[:, 0, 0] * model.learning_rate
         lists = (tree.children_left, tree.children_right, tree.feature, tree.threshold, value)
         trees.append([rounded(each) for each in lists])
-    share = kept.mean()
+    share = np.average(kept, weights=weight)
     return Trees(rounded(np.log(share / (1 - share))), trees)
 
 

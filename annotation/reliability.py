@@ -206,4 +206,5 @@ def unsupported(ranking: Estimate, num_answers: int, num_videos: int) -> str | N
         )
     factor = ((ranking.value - ranking.low) / distance) ** 2 * FOR_POWER
     answers, videos = math.ceil(num_answers * factor) - num_answers, math.ceil(num_videos * factor) - num_videos
-    return f"{said}. If it stays, about {answers} more answers from {videos} more videos would most likely show that it is real"
+    more = f"about {answers} more answers from {videos} more videos"
+    return f"{said}. If it stays, {more} would most likely show that it is real"

@@ -35,18 +35,39 @@ LARGEST_LOGIT = 30.0
 class CalibrateSettings(BaseModel, frozen=True, extra="forbid"):
     """How the machine learns from people's verdicts, and when it refuses to."""
 
-    precision: float = Field(0.9, gt=0, lt=1, description="share of proposed clips that people would keep, wanted")
-    allow_simulated: bool = Field(False, description="learn from simulated answers where there are no real ones")
-    embedder: str | None = Field(None, description="whose vectors are features; default: that of group; empty: none")
-    vector_axes: int = Field(16, ge=0, description="principal axes of the vectors that the model sees")
-    folds: int = Field(5, ge=2, description="of the cross-validation; clips of one video are always in one fold")
-    num_bootstraps: int = Field(1000, ge=100, description="resamples of the videos, for 95% intervals")
-    min_answers: int = Field(50, ge=20, description="decided clips below which nothing is learnt")
-    min_of_each: int = Field(10, ge=5, description="kept clips, and rejected clips, below which nothing is learnt")
-    min_videos: int = Field(5, ge=3, description="source videos with decided clips, likewise")
-    min_videos_of_each: int = Field(3, ge=2, description="videos with kept clips, and with rejected clips, likewise")
+    precision: float = Field(
+        default=0.9, gt=0, lt=1, description="share of proposed clips that people would keep, wanted"
+    )
+    allow_simulated: bool = Field(
+        default=False, description="learn from simulated answers where there are no real ones"
+    )
+    embedder: str | None = Field(
+        default=None, description="whose vectors are features; default: that of group; empty: none"
+    )
+    vector_axes: int = Field(default=16, ge=0, description="principal axes of the vectors that the model sees")
+    folds: int = Field(
+        default=5, ge=2, description="of the cross-validation; clips of one video are always in one fold"
+    )
+    num_bootstraps: int = Field(default=1000, ge=100, description="resamples of the videos, for 95% intervals")
+    min_answers: int = Field(default=50, ge=20, description="decided clips below which nothing is learnt")
+    min_of_each: int = Field(
+        default=10, ge=5, description="kept clips, and rejected clips, below which nothing is learnt"
+    )
+    min_videos: int = Field(default=5, ge=3, description="source videos with decided clips, likewise")
+    min_videos_of_each: int = Field(
+        default=3, ge=2, description="videos with kept clips, and with rejected clips, likewise"
+    )
     fixed_rules: tuple[str, ...] = Field(
-        ("duplicate", "nsfw", "duration_s", "short_side_px", "frame_rate", "num_frames", "aspect", "picture_share"),
+        default=(
+            "duplicate",
+            "nsfw",
+            "duration_s",
+            "short_side_px",
+            "frame_rate",
+            "num_frames",
+            "aspect",
+            "picture_share",
+        ),
         description="gates whose bounds are policy or format, which people's verdicts say nothing of: never changed",
     )
     seed: int = 0

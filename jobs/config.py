@@ -18,6 +18,7 @@ from typing import Any
 from pydantic import BaseModel, Field, ValidationError
 
 from annotation.project import AnnotationSettings
+from annotation.suitability import CalibrateSettings
 from curation.gates import GateSettings
 from curation.groups import GroupSettings
 from curation.records import UserError, content_id
@@ -42,6 +43,7 @@ class Recipe(BaseModel, frozen=True, extra="forbid"):
     group: GroupSettings = Field(default_factory=GroupSettings)
     gates: GateSettings = Field(default_factory=GateSettings)
     annotation: AnnotationSettings = Field(default_factory=AnnotationSettings)
+    calibrate: CalibrateSettings = Field(default_factory=CalibrateSettings)
     pack: PackSettings = Field(default_factory=PackSettings)
     train: TrainSettings = Field(default_factory=TrainSettings)
     generate: GenerateSettings = Field(default_factory=GenerateSettings)

@@ -21,6 +21,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from annotation.suitability import SUITABILITY
 from curation.catalogue import Catalogue, read_catalogue
 from curation.crop import crop_version
 from curation.gates import Rules, bounds_text, resolve
@@ -29,6 +30,7 @@ from curation.records import Decision, UserError, Verdict
 from curation.score import scorer_versions
 from curation.split import splitter_version
 from curation.tables import Workspace
+from jobs.calibrations import current_calibration
 from jobs.group import DUPLICATE, current_grouping
 
 if TYPE_CHECKING:
@@ -74,9 +76,9 @@ def current_catalogue(workspace: Workspace, recipe: "Recipe") -> Catalogue:
 
 
 def judged_versions(workspace: Workspace, recipe: "Recipe") -> dict[str, str]:
-    """Scorer -> current version of everything that gates may ask for: the scorers, and `duplicate` once grouped."""
-    grouping = current_grouping(workspace, recipe)
-    return scorer_versions(recipe.score) | ({DUPLICATE: grouping} if grouping else {})
+    """Scorer -> current version of all that gates may ask for: scorers, `duplicate` and `suitability` once there."""
+    made = {DUPLICATE: current_grouping(workspace, recipe), SUITABILITY: current_calibration(workspace, recipe)}
+    return scorer_versions(recipe.score) | {name: version for name, version in made.items() if version}
 
 
 def current_rules(workspace: Workspace, recipe: "Recipe", catalogue: Catalogue) -> Rules:
@@ -89,6 +91,8 @@ def current_rules(workspace: Workspace, recipe: "Recipe", catalogue: Catalogue) 
     unknown = sorted(recipe.gates.scorers() - versions.keys())
     if DUPLICATE in unknown:
         raise UserError(f"gates ask for {DUPLICATE}, which `dailies group` finds out; run that first")
+    if SUITABILITY in unknown:
+        raise UserError(f"gates ask for {SUITABILITY}, which `dailies calibrate` learns from people; run that first")
     if unknown:
         raise UserError(f"gates ask for {', '.join(unknown)}, but score.scorers has only {', '.join(sorted(versions))}")
     return resolve(recipe.gates, versions, catalogue)
