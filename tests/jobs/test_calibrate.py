@@ -115,6 +115,11 @@ def test_too_few_answers_are_refused_with_what_is_missing(tmp_path, capsys):
     assert files(context) == before
 
 
+def test_no_answers_at_all_are_refused_likewise(tmp_path, capsys):
+    assert run(taught_context(tmp_path, num_answers=0)) == 1
+    assert "wanted are at least 50 more answers (0 of 50); answers from 5 more source" in capsys.readouterr().out
+
+
 def test_coin_tosses_are_refused(tmp_path, capsys):
     context = taught_context(tmp_path, steepness=0.0)
     assert run(context) == 1

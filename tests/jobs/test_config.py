@@ -35,7 +35,7 @@ def test_an_override_is_typed_like_toml_and_text_otherwise(tmp_path):
     ("text", "overrides", "message"),
     [
         ("[engine]\nworker = 2", (), r"engine\.worker: unknown setting; known here: .*workers"),
-        ("[engines]", (), r"engines: unknown setting; known here: annotation, engine, "),
+        ("[engines]", (), r"engines: unknown setting; known here: annotation, calibrate, engine, "),
         ("[engine]\nworkers = -1", (), r"engine\.workers: Input should be greater than or equal to 0, got -1"),
         (
             "[[gates.stages.video.rules]]\nscorer = 'motion'\nmin = 1\nmax_ = 2",
