@@ -6,8 +6,8 @@
 Label Studio says nothing when a clip cannot play: the page shows a spinner and still offers Submit (looked at in
 Chromium). So every address is asked as the page's player would: from the page's origin, with a Range. Then the demuxer
 reads the same bytes through Range requests, wherever the index lies in the file, and decodes one frame. Chromium plays
-H.264, VP9 and AV1, also 4:4:4; HEVC never becomes ready (looked at). More than 8 bits a sample are refused but for VP9
-and AV1 with 10, which is part of their usual profiles.
+H.264, VP8, VP9 and AV1, also 4:4:4, and no HEVC (looked at). More than 8 bits a sample are refused but for VP9 and
+AV1 with 10, which is part of their usual profiles: Chromium plays such H.264, not every browser does.
 
 Files behind Label Studio's own route lie on this machine and on the page's own origin; they are looked at on disk.
 Four seconds at 480 lines take 11 ms of CPU there and 16 ms by an address; writing that proxy takes 0.9 s.
@@ -196,7 +196,7 @@ def _check_coding(codec: str, pixel_format: str) -> None:
     bits_are_fine = not DEEP.search(pixel_format) or ("10" in PLAYABLE[codec] and TEN_BITS.search(pixel_format))
     if not pixel_format or not bits_are_fine:
         raise DoesNotPlay(
-            f"browsers are not known to play {codec} with pixel format {pixel_format or 'unknown'}; "
+            f"not every browser plays {codec} with pixel format {pixel_format or 'unknown'}; "
             f"they play {PLAYABLE[codec]} a sample"
         )
 

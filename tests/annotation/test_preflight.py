@@ -61,7 +61,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 PLAYS = ("front.mp4", "end.mp4", "444.mp4", "vp9.webm", "vp8.webm", "av1.mp4", "av1deep.mp4")
 FAILS = {
     "hevc.mp4": "browsers do not play hevc; they play h264, vp8, vp9, av1",
-    "deep.mp4": "not known to play h264 with pixel format yuv420p10le; they play 8 bits",
+    "deep.mp4": "not every browser plays h264 with pixel format yuv420p10le; they play 8 bits",
     "stream.ts": "browsers do not play MPEG-TS",
     "sound.mp4": "there is no picture in it",
     "text.mp4": "not a readable video: Invalid data",
