@@ -88,6 +88,13 @@ def answer_rows(table: Table) -> pa.Table:
     return pa.concat_tables([schema.empty_table(), *(part.cast(schema) for part in table.parts(COLUMNS))])
 
 
+def withdrawn_keys(table: Table) -> set[str]:
+    """Of the table `withdrawals`: keys of answers that are no longer on the server, as far as anybody has looked."""
+    rows = sorted(table.records(), key=lambda row: row.seen_at)
+    newest = {row.annotation_key: row.gone for row in rows}
+    return {key for key, is_gone in newest.items() if is_gone}
+
+
 def as_rows(annotations: pa.Table | Iterable[Annotation]) -> pa.Table:
     """Records as the table they came from; a table as it is."""
     if isinstance(annotations, pa.Table):

@@ -12,7 +12,7 @@ Measured: 550 tasks/s with drafts in chunks of 1,000, 300 in chunks of 250; one 
 """
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,7 +25,8 @@ from annotation.results import RawAnswer
 from annotation.tasks import DRAFTS, KEY, Task
 
 TIMEOUT_S = 600.0  # an export or a listing of 10,000 tasks takes up to 66 s; the SDK's own default is 60 s
-PUSH_CHUNK = 500  # its ids fit in one query's address
+PUSH_CHUNK = 1000  # tasks of an import; the server's own speed rises up to there
+ASKED_AT_ONCE = 500  # ids that fit in one query's address
 PAGE = 200
 
 
@@ -36,6 +37,7 @@ class Project:
     project_id: int
     title: str
     url: str
+    overlap: int = 1  # answers that a task wants unless it says otherwise
 
     @property
     def labeling_url(self) -> str:
@@ -90,32 +92,38 @@ class Client:
             self._sdk.import_storage.local.create(
                 project=project_id, path=str(media), use_blob_urls=True, title="clips"
             )
-        return Project(project_id, title, self.url)
+        return Project(project_id, title, self.url, overlap)
 
     def push(
         self, project: Project, tasks: Sequence[Task], on_chunk: Callable[[int], None] | None = None
     ) -> tuple[set[str], set[str]]:
         """Import the tasks whose clip is not there yet, in the given order. Returns clip ids (pushed, there before)."""
         pushed: set[str] = set()
-        there: set[str] = set()
+        there = self.present(project, [task.clip_id for task in tasks]) if self.num_tasks(project) else set()
         for start in range(0, len(tasks), PUSH_CHUNK):
             chunk = tasks[start : start + PUSH_CHUNK]
-            have = self.present(project, [task.clip_id for task in chunk])
-            new = [task for task in chunk if task.clip_id not in have]
+            new = [task for task in chunk if task.clip_id not in there]
             if new:
                 payload: Any = [task.payload() for task in new]  # plain objects; the SDK's type wants its own models
-                self._sdk.projects.import_tasks(id=project.project_id, request=payload)
+                made = self._sdk.projects.import_tasks(id=project.project_id, request=payload, return_task_ids=True)
+                self._want_answers(project, dict(zip(made.model_dump()["task_ids"], new, strict=True)))
             pushed |= {task.clip_id for task in new}
-            there |= have
             if on_chunk is not None:
                 on_chunk(len(chunk))
         return pushed, there
 
+    def _want_answers(self, project: Project, tasks: Mapping[int, Task]) -> None:
+        """Tell the server which of the new tasks want another number of answers than its project."""
+        for task_id, task in tasks.items():
+            if task.answers_wanted not in (0, project.overlap):
+                body: Any = {"additional_body_parameters": {"overlap": task.answers_wanted}}
+                self._sdk.tasks.update(id=str(task_id), request_options=body)
+
     def present(self, project: Project, clip_ids: Sequence[str]) -> set[str]:
         """Which of these clips lie on the server."""
         found: set[str] = set()
-        for start in range(0, len(clip_ids), PUSH_CHUNK):
-            query = _query([(f"data.{KEY}", "in_list", "List", list(clip_ids[start : start + PUSH_CHUNK]))])
+        for start in range(0, len(clip_ids), ASKED_AT_ONCE):
+            query = _query([(f"data.{KEY}", "in_list", "List", list(clip_ids[start : start + ASKED_AT_ONCE]))])
             listing = self._sdk.tasks.list(
                 project=project.project_id, query=query, page_size=1000, fields="task_only", include=["id", "data"]
             )

@@ -29,7 +29,7 @@ class Passed:
 def resolve_passes(
     annotations: pa.Table,
     fast_title: str,
-    answers_wanted: int,
+    answers_wanted: int | Mapping[str, int],
     settings: ResolveSettings = MAJORITY,
     withdrawn: Collection[str] = (),
     known: Mapping[str, str] | None = None,

@@ -34,6 +34,7 @@ class Task:
     clip_id: str
     data: dict[str, Any]
     draft: list[dict[str, Any]]
+    answers_wanted: int = 0  # 0: as many as the project wants
 
     def payload(self) -> dict[str, Any]:
         """As the import endpoint takes it."""
@@ -51,11 +52,12 @@ def local_files_address(clip_id: str) -> str:
     return f"/data/local-files/?d={proxy_path(clip_id)}"
 
 
-def to_task(screen: Screen, clip: Clip, draft: Caption, video: str = "") -> Task:
+def to_task(screen: Screen, clip: Clip, draft: Caption, video: str = "", answers_wanted: int = 0) -> Task:
     """The clip as a task, with as much of its draft as the screen asks.
 
     Args:
         video: where the player finds the proxy; empty: on Label Studio's own route.
+        answers_wanted: of different people; 0: as many as the project wants.
     """
     answers = {name: getattr(draft, name) for name in CAPTION_FIELDS if screen.asks(name) and getattr(draft, name)}
     return Task(
@@ -67,4 +69,5 @@ def to_task(screen: Screen, clip: Clip, draft: Caption, video: str = "") -> Task
             "source": f"{PurePosixPath(clip.uri).name}, {clip.start_s:.2f}-{clip.end_s:.2f} s",
         },
         draft=to_result(screen, answers),
+        answers_wanted=answers_wanted,
     )

@@ -10,7 +10,7 @@ splitter version), so the same footage under two names is one video and a change
 """
 
 import hashlib
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from fractions import Fraction
 from typing import Any
@@ -156,6 +156,24 @@ class Clip:
     @property
     def duration_s(self) -> float:
         return self.span.duration_s
+
+    def part(self, start_s: float, end_s: float | None = None) -> "Clip":
+        """The same clip, cut to a part of it, in seconds from its start; None and what lies beyond it is its end.
+
+        Raises:
+            ValueError: nothing is left.
+        """
+        start_pts = self.start_pts + round(start_s / self.span.time_base)
+        end_pts = (
+            self.end_pts if end_s is None else min(self.end_pts, self.start_pts + round(end_s / self.span.time_base))
+        )
+        if not self.start_pts <= start_pts < end_pts:
+            raise ValueError(f"from {start_s} to {end_s} s is no part of a clip of {self.duration_s:.3f} s")
+        span = replace(self.span, start_pts=start_pts, end_pts=end_pts)
+        num_frames = max(1, round(self.num_frames * span.duration_s / self.duration_s))
+        return replace(
+            self, start_pts=start_pts, end_pts=end_pts, start_s=span.start_s, end_s=span.end_s, num_frames=num_frames
+        )
 
 
 def clip_id_of(video_id: str, span: Span, splitter: str) -> str:

@@ -95,14 +95,6 @@ class HumanVerdict:
 
 
 @dataclass(frozen=True)
-class Withdrawn:
-    """An answer that has disappeared from the server; its row in `annotations` stays and counts no more."""
-
-    annotation_key: str
-    seen_at: str  # when it was found missing
-
-
-@dataclass(frozen=True)
 class TrainRead:
     """That a training stage read a clip, how often and between which steps."""
 
@@ -138,7 +130,6 @@ TABLES: dict[str, TableSpec] = {
     "tasks": TableSpec(PushedTask, ("clip_id", "project")),
     "annotations": TableSpec(Annotation, ("annotation_key",)),
     "withdrawals": TableSpec(Withdrawal, ("annotation_key", "seen_at")),
-    "withdrawn": TableSpec(Withdrawn, ("annotation_key",)),
     "human_verdicts": TableSpec(HumanVerdict, ("clip_id", "rule")),
     "captions": TableSpec(Caption, ("clip_id", "by", "version")),
     "shards": TableSpec(Shard, ("shard_id",)),
@@ -258,7 +249,17 @@ class Table:
 
     def _read_part(self, stem: str, columns: list[str]) -> pa.Table:
         with self.workspace.fs.open_input_file(self.workspace.path(self.name, f"{stem}.parquet")) as file:
-            return pq.read_table(file, columns=columns)
+            part = pq.ParquetFile(file).read([*columns])
+        return self._completed(part, columns)
+
+    def _completed(self, part: pa.Table, columns: Sequence[str]) -> pa.Table:
+        """A part written before the record got a field has that field's default there."""
+        if missing := [name for name in columns if name not in part.column_names]:
+            defaults = {field.name: field.default for field in dataclasses.fields(self.spec.record)}
+            for name in missing:
+                kind = self.schema.field(name).type
+                part = part.append_column(name, pa.repeat(pa.scalar(defaults[name], kind), part.num_rows))
+        return part.select(columns)
 
     def parts(
         self, columns: Sequence[str], encoded: Sequence[str] = (), only: Mapping[str, str] | None = None
@@ -277,6 +278,7 @@ class Table:
         def read(stem: str) -> pa.Table:
             with self.workspace.fs.open_input_file(self.workspace.path(self.name, f"{stem}.parquet")) as file:
                 part = pq.ParquetFile(file, read_dictionary=texts).read(names, use_threads=False)
+            part = self._completed(part, names)
             for name, text in wanted.items():
                 part = _having_text(part, name, text)
             return part.select(columns)

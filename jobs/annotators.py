@@ -22,7 +22,7 @@ from rich.text import Text
 
 from annotation.agreement import NOT_A_GATE, Agreement, agreements
 from annotation.annotators import Annotator, Difference, annotators
-from annotation.ballots import answer_rows
+from annotation.ballots import answer_rows, withdrawn_keys
 from annotation.gold import GoldItem, load_gold
 from annotation.project import SCREEN
 from curation.tables import Workspace
@@ -66,18 +66,13 @@ def run(context: "Context") -> int:
 
 def measure(workspace: Workspace, gold: Sequence[GoldItem] = (), seed: int = 0) -> Crowd:
     """The figures of everybody whose answers were collected and are still on the server."""
-    rows, withdrawn = answer_rows(workspace.table("annotations")), withdrawn_keys(workspace)
+    rows, withdrawn = answer_rows(workspace.table("annotations")), withdrawn_keys(workspace.table("withdrawals"))
     return Crowd(
         tuple(agreements(rows, withdrawn, seed)),
         tuple(annotators(rows, gold, withdrawn)),
         len(withdrawn),
         len({item.clip_id for item in gold}),
     )
-
-
-def withdrawn_keys(workspace: Workspace) -> set[str]:
-    """Keys of answers that have disappeared from the server."""
-    return {key for (key,) in workspace.table("withdrawn").distinct("annotation_key")}
 
 
 def show(crowd: Crowd, console: Console) -> None:

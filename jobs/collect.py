@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from annotation.agreement import percent_agreement
-from annotation.ballots import Standing, standings
+from annotation.ballots import Standing, answer_rows, standings, withdrawn_keys
 from annotation.connection import Connection, Desk, stop_server
 from annotation.gold import known_verdicts, load_gold
 from annotation.passes import Passed, resolve_passes
@@ -112,15 +112,15 @@ def collect(context: Context, connection: Connection) -> tuple[list[CollectTally
     full = getattr(context.args, "full", False)
     for desk in connection.desks:
         print(keep_answers(workspace, connection, desk, full), flush=True)
-    annotations = workspace.table("annotations").read()
-    withdrawn = gone(workspace)
+    annotations = answer_rows(workspace.table("annotations"))
+    withdrawn = withdrawn_keys(workspace.table("withdrawals"))
     passed = resolve_answers(workspace, settings, annotations, withdrawn)
     promoted = promote(context, connection, passed.promoted) if passed.promoted else None
     ours = annotations.filter(pc.field("project") == connection.project.title)
     agreement = percent_agreement(ours, "verdict")
     if agreement.share is not None:
         print(f"collect: {agreement.share:.0%} of {agreement.num_pairs} pairs of verdicts agree", flush=True)
-    tallies = [_tally(workspace, connection, desk, settings, annotations, withdrawn) for desk in connection.desks]
+    tallies = [_tally(workspace, connection, desk, annotations, withdrawn) for desk in connection.desks]
     return tallies, promoted
 
 
@@ -176,7 +176,7 @@ def keep_answers(workspace: Workspace, connection: Connection, desk: Desk, full:
         raws = list(client.pull(desk.project, since))
     with Progress(f"collect, {desk.screen.name} pass", total=None, unit="answers") as progress:
         pulled = _sort_out(connection.server, desk, raws, known, progress)
-    if whole and num_tasks >= len(_tasks_of(workspace, title)):  # else the server lost tasks, not people their answers
+    if whole and num_tasks >= len(_wanted(workspace, title)):  # else the server lost tasks, not people their answers
         there = {annotation_key(connection.server, title, raw) for raw in raws}
         pulled.withdrawn.extend(_withdrawals(workspace, {row.annotation_key for row in kept}, there))
     table.append(f"answers-{content_id(*(row.annotation_key for row in pulled.new))}", pulled.new)
@@ -187,20 +187,14 @@ def keep_answers(workspace: Workspace, connection: Connection, desk: Desk, full:
     return pulled
 
 
-def gone(workspace: Workspace) -> set[str]:
-    """Keys of the collected answers that are no longer on the server, as far as we have looked."""
-    rows = sorted(workspace.table("withdrawals").records(), key=lambda row: row.seen_at)
-    newest = {row.annotation_key: row.gone for row in rows}
-    return {key for key, is_gone in newest.items() if is_gone}
-
-
 def resolve_answers(
     workspace: Workspace, settings: AnnotationSettings, annotations: pa.Table, withdrawn: set[str]
 ) -> Passed:
     """Write verdicts and captions of all clips that are through, in place of the last ones."""
     known = known_verdicts(load_gold(settings.gold)) if settings.gold else {}
     fast = settings.title_of(FAST) if settings.fast_pass else ""
-    passed = resolve_passes(annotations, fast, settings.answers_per_clip, settings.resolve, withdrawn, known)
+    wanted = _wanted(workspace, settings.title) | (_wanted(workspace, fast) if fast else {})
+    passed = resolve_passes(annotations, fast, wanted, settings.resolve, withdrawn, known)
     workspace.table("human_verdicts").append_rows(RESOLVED, passed.resolved.verdicts)
     workspace.table("captions").append_rows(RESOLVED, passed.resolved.captions)
     if waiting := passed.resolved.num_waiting_for_adjudicator:
@@ -210,7 +204,11 @@ def resolve_answers(
 
 def promote(context: Context, connection: Connection, clip_ids: list[str]) -> RouteTally:
     """Send the clips that the fast pass kept to the full pass; those that are there stay."""
-    routed = {clip_id: Routed("kept in the fast pass", priority=place) for place, clip_id in enumerate(clip_ids)}
+    wanted = _wanted(context.workspace, connection.project.title)
+    routed = {
+        clip_id: Routed("kept in the fast pass", priority=place, answers_wanted=wanted.get(clip_id, 1))
+        for place, clip_id in enumerate(clip_ids)
+    }
     tally = push(context, connection, routed, connection.desks[-1])
     print(f"collect, full pass: {tally}", flush=True)
     return tally
@@ -220,25 +218,29 @@ def _tally(
     workspace: Workspace,
     connection: Connection,
     desk: Desk,
-    settings: AnnotationSettings,
     annotations: pa.Table,
     withdrawn: set[str],
 ) -> CollectTally:
     """Where each of a pass's tasks stands; a task waits for the answers of its own project."""
-    title, clip_ids = desk.project.title, _tasks_of(workspace, desk.project.title)
-    ours = annotations.filter(pc.field("project") == title)
-    found = standings(ours, clip_ids, settings.answers_per_clip, withdrawn)
+    title = desk.project.title
+    wanted = _wanted(workspace, title)
+    found = standings(annotations.filter(pc.field("project") == title), wanted, withdrawn)
     name = desk.screen.name if len(connection.desks) > 1 else ""
-    return CollectTally(len(clip_ids), connection.client.num_tasks(desk.project), found, name)
+    return CollectTally(len(wanted), connection.client.num_tasks(desk.project), found, name)
 
 
-def _tasks_of(workspace: Workspace, title: str) -> set[str]:
-    return {task.clip_id for task in workspace.table("tasks").records() if task.project == title}
+def _wanted(workspace: Workspace, title: str) -> dict[str, int]:
+    """Clip id -> how many people are to answer its task in this project."""
+    return {task.clip_id: task.answers_wanted for task in workspace.table("tasks").records() if task.project == title}
 
 
 def _withdrawals(workspace: Workspace, ours: set[str], there: set[str]) -> list[Withdrawal]:
     """What changed since it was last looked: answers of ours that are gone, and those that are back."""
-    missing, marked, now = ours - there, gone(workspace) & ours, datetime.now(UTC).isoformat()
+    missing, marked, now = (
+        ours - there,
+        withdrawn_keys(workspace.table("withdrawals")) & ours,
+        datetime.now(UTC).isoformat(),
+    )
     changes = [(key, True) for key in missing - marked] + [(key, False) for key in marked - missing]
     return [Withdrawal(key, now, is_gone) for key, is_gone in sorted(changes)]
 

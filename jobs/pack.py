@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, Field
 
+from annotation.captions import BY_FACTS
 from curation.records import Caption, Clip, Crop, Decision, UserError, content_id, to_row
 from curation.shards import ShardItem, point_to, write_shard
 from curation.tables import HumanVerdict, Workspace
@@ -144,7 +145,7 @@ def choose(context: "Context") -> tuple[list[Member], Counter[tuple[str, str]]]:
             left_out[verdict.stage, why_not] += 1
             continue
         clip_values = values.get(verdict.clip_id, {})
-        clip, crop = clips[verdict.clip_id], crops.get(verdict.clip_id)
+        clip, crop = best_part(clips[verdict.clip_id], people.get(verdict.clip_id)), crops.get(verdict.clip_id)
         members.append(Member(clip, crop, verdict.stage, caption, kept_by, clip_values))
     return members, left_out
 
@@ -160,12 +161,23 @@ def _kept_by(decision: Decision, person: HumanVerdict | None) -> tuple[str | Non
 
 
 def best_captions(workspace: Workspace) -> dict[str, Caption]:
-    """One caption per clip: a person's before a draft."""
+    """One caption per clip: a person's before a model's draft before one of bare facts; of equals the last by key."""
+
+    def rank(caption: Caption) -> int:
+        return 2 if caption.by.startswith("people") else int(caption.by != BY_FACTS)
+
     best: dict[str, Caption] = {}
     for caption in workspace.table("captions").records():
-        if caption.clip_id not in best or caption.by.startswith("people"):
+        if caption.clip_id not in best or rank(caption) >= rank(best[caption.clip_id]):
             best[caption.clip_id] = caption
     return best
+
+
+def best_part(clip: Clip, person: HumanVerdict | None) -> Clip:
+    """The clip, trimmed to what people marked as its best part; whole where they marked none, or nothing of it."""
+    if person is None or person.best_start_s is None or person.best_start_s >= clip.duration_s:
+        return clip
+    return clip.part(person.best_start_s, person.best_end_s)
 
 
 def plan(members: Sequence[Member], settings: PackSettings) -> list[Item]:

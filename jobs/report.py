@@ -123,8 +123,8 @@ def render_report(workspace: Workspace, recipe: "Recipe") -> str:
     """The page as text."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
+    from annotation.ballots import withdrawn_keys
     from annotation.gold import load_gold
-    from jobs.annotators import withdrawn_keys
     from jobs.report_funnel import equations, failure_groups, file_counts, stage_funnels
     from jobs.report_people import people
     from jobs.report_snapshot import take_snapshot
@@ -133,7 +133,9 @@ def render_report(workspace: Workspace, recipe: "Recipe") -> str:
     settings, snapshot = recipe.report, take_snapshot(workspace, recipe)
     trained = training(workspace, recipe, snapshot.reads)
     gold = load_gold(recipe.annotation.gold) if recipe.annotation.gold else ()
-    said = people(snapshot, settings.num_answers, gold, withdrawn_keys(workspace), recipe.annotation.seed)
+    said = people(
+        snapshot, settings.num_answers, gold, withdrawn_keys(workspace.table("withdrawals")), recipe.annotation.seed
+    )
     told = _told(workspace, snapshot, settings.trace_clip_id)
     funnels = stage_funnels(snapshot, recipe, trained.run_id)
     values: dict[str, Any] = {

@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 
 from annotation.captions import draft_caption
 from annotation.connection import MEDIA, Connection, Desk, connect
+from annotation.drafting import best_draft
 from annotation.gold import load_gold
 from annotation.information import answer_bits
 from annotation.media import media_addresses
@@ -31,7 +32,8 @@ from curation.catalogue import Catalogue
 from curation.records import Caption, Clip, Decision, Failure, content_id
 from curation.tables import PushedTask
 from jobs.config import Context
-from jobs.gates import Judged, current_values, judge, print_decisions
+from jobs.draft import camera_movements, current_drafts
+from jobs.gates import Judged, current_catalogue, current_values, judge, print_decisions
 from jobs.group import current_grouping
 from jobs.progress import Progress
 from jobs.proxies import write_proxies
@@ -138,7 +140,10 @@ def push(
     rowless = _clips(context, [clip_id for clip_id in routed if clip_id in there - rows])
     drafts = _drafts(context, [*ready, *rowless])
     with Progress("push", total=len(ready), unit="tasks") as progress:
-        tasks = [to_task(screen, clip, drafts[clip.clip_id], addresses[clip.clip_id]) for clip in ready]
+        tasks = [
+            to_task(screen, clip, drafts[clip.clip_id], addresses[clip.clip_id], routed[clip.clip_id].answers_wanted)
+            for clip in ready
+        ]
         pushed, raced = client.push(project, tasks, progress.advance)
     if any(task.draft for task in tasks):
         client.show_drafts(project)
@@ -213,9 +218,14 @@ def _drafts(context: Context, clips: list[Clip]) -> dict[str, Caption]:
     workspace, settings = context.workspace, context.recipe.annotation.drafts
     scores = current_values(context, [clip.clip_id for clip in clips])
     titles = {video.video_id: video.title for video in workspace.table("videos").records()}
-    drafts = [draft_caption(clip, titles[clip.video_id], scores.get(clip.clip_id, {}), settings) for clip in clips]
+    cameras = camera_movements(current_catalogue(workspace, context.recipe))
+    drafts = [
+        draft_caption(clip, titles[clip.video_id], scores.get(clip.clip_id, {}), settings, cameras.get(clip.clip_id))
+        for clip in clips
+    ]
     table = workspace.table("captions")
     known = table.distinct()
     new = [draft for draft in drafts if (draft.clip_id, draft.by, draft.version) not in known]
     table.append(f"drafts-{content_id(*(f'{draft.clip_id} {draft.version}' for draft in new))}", new)
-    return {draft.clip_id: draft for draft in drafts}
+    captions, drafter = current_drafts(context, [clip.clip_id for clip in clips])
+    return {draft.clip_id: best_draft(draft, captions[draft.clip_id], drafter) for draft in drafts}

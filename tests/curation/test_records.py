@@ -41,3 +41,14 @@ def test_an_empty_span_is_refused_with_its_bounds(start, end):
 def test_records_cannot_be_edited():
     with pytest.raises(dataclasses.FrozenInstanceError):
         VIDEO.uri = "elsewhere"  # type: ignore[misc]
+
+
+def test_a_part_of_a_clip_keeps_its_name_and_lies_within_it():
+    clip = Clip.of(VIDEO, Span(1000, 4000, 1, 1000), 90, "content-1")
+    part = clip.part(0.5, 2.0)
+    assert (part.clip_id, part.start_pts, part.end_pts, part.num_frames) == (clip.clip_id, 1500, 3000, 45)
+    assert (part.start_s, part.end_s, part.duration_s) == (1.5, 3.0, 1.5)
+    assert clip.part(1.0).end_pts == clip.part(1.0, 99.0).end_pts == 4000
+    for start_s, end_s in ((3.0, None), (2.0, 1.0), (-1.0, 2.0)):
+        with pytest.raises(ValueError, match="no part of a clip of"):
+            clip.part(start_s, end_s)

@@ -103,6 +103,15 @@ def test_rows_of_one_text_are_found_in_every_row_group(tmp_path, monkeypatch):
     assert part.column("clip_id").to_pylist() == ["c2", "c5", "c8"]
 
 
+def test_a_part_from_before_a_field_was_there_has_its_default(tmp_path):
+    table = Workspace(str(tmp_path)).table("scores")
+    table.append("new", SCORES[:1])
+    old = table.read().drop_columns(["label"]).set_column(0, "clip_id", pa.array(["c0"]))
+    pq.write_table(old, tmp_path / "scores" / "old.parquet")
+    assert [(row.clip_id, row.label) for row in table.records()] == [("c0", ""), ("c1", "")]
+    assert [part.column("label").to_pylist() for part in table.parts(["label"])] == [[""], [""]]
+
+
 def test_the_records_of_a_few_keys_come_once(workspace):
     table = workspace.table("scores")
     table.append("b", SCORES)

@@ -16,6 +16,8 @@ def reviewed_context(workspace: Workspace, title: str, fast_pass: bool = False) 
     """A context in the test session's workspace, with a project of its own."""
     folder = Path(workspace.root).parent
     context = context_of(folder, SHARPNESS)
-    annotation = AnnotationSettings(title=title, fast_pass=fast_pass, server=ServerSettings(venv=str(LABEL_STUDIO_VENV)))
+    annotation = AnnotationSettings(
+        title=title, fast_pass=fast_pass, server=ServerSettings(venv=str(LABEL_STUDIO_VENV))
+    )
     recipe = context.recipe.model_copy(update={"annotation": annotation})
     return Context(recipe, context.workspace, context.args)

@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from curation.records import UserError
-from curation.tables import Withdrawn, Workspace
+from curation.tables import Withdrawal, Workspace
 from jobs import annotators
 from jobs.annotators import crowd_csv, measure, show
 from jobs.cli import VERBS
@@ -51,7 +51,9 @@ def test_the_verb_prints_everybody_with_what_stands_out_and_writes_both_files(co
 def test_withdrawn_answers_are_left_out_and_counted(context):
     before = measure(context.workspace)
     keys = [f"ann/{clip}" for clip in range(120)]
-    context.workspace.table("withdrawn").append("gone", [Withdrawn(key, "2026-02-01T00:00:00+00:00") for key in keys])
+    context.workspace.table("withdrawals").append(
+        "gone", [Withdrawal(key, "2026-02-01T00:00:00Z", True) for key in keys]
+    )
     after = measure(context.workspace)
     assert len(before.annotators) == 3 and [each.name for each in after.annotators] == ["[red]bob[/]", "kind"]
     sink = io.StringIO()

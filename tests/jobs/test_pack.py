@@ -9,7 +9,7 @@ from curation.shards import current_shards, read_shard
 from curation.tables import HumanVerdict
 from curation.video import read_member
 from jobs.config import Context
-from jobs.pack import PackSettings, StageBucket, best_captions, choose, pack, plan
+from jobs.pack import PackSettings, StageBucket, best_captions, best_part, choose, pack, plan
 from tests.jobs.catalogue import clips_in, context_of, find_crops
 
 
@@ -42,6 +42,27 @@ def test_a_persons_caption_is_preferred_to_a_draft(tmp_path):
     clip = clips_in(context)[0]
     context.workspace.table("captions").append("people", [Caption(clip.clip_id, "people", "1", "a person's words")])
     assert best_captions(context.workspace)[clip.clip_id].short == "a person's words"
+
+
+def test_a_models_draft_is_preferred_to_bare_facts_whatever_its_name(tmp_path):
+    context = context_of(tmp_path, [20.0] * 4)
+    clip = clips_in(context)[0]
+    for name in ("a", "z"):
+        context.workspace.table("captions").append("draft", [Caption(clip.clip_id, f"draft:{name}", "1", name)])
+        assert best_captions(context.workspace)[clip.clip_id].short == name
+
+
+def test_a_clip_is_trimmed_to_what_people_marked(tmp_path):
+    clip = clips_in(context_of(tmp_path, [20.0] * 4))[0]
+    said = HumanVerdict(clip.clip_id, "keep", "", 1, False, "ann", "rule")
+    assert best_part(clip, None) == best_part(clip, said) == clip
+    trimmed = best_part(
+        clip, dataclasses.replace(said, best_start_s=0.25 * clip.duration_s, best_end_s=0.75 * clip.duration_s)
+    )
+    assert trimmed.duration_s == pytest.approx(clip.duration_s / 2, rel=0.05) and trimmed.clip_id == clip.clip_id
+    to_the_end = best_part(clip, dataclasses.replace(said, best_start_s=0.25 * clip.duration_s))
+    assert to_the_end.end_pts == clip.end_pts and to_the_end.start_pts == trimmed.start_pts
+    assert best_part(clip, dataclasses.replace(said, best_start_s=9e9)) == clip
 
 
 def test_the_plan_does_not_depend_on_the_order_of_the_catalogue(tmp_path):
