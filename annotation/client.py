@@ -8,7 +8,8 @@
 
 Import never deduplicates and the server reuses task ids after a deletion, so everything is keyed by our own `clip_id`
 in the task data. The check before the import is not atomic: one pusher at a time.
-Measured: 550 tasks/s with drafts in chunks of 1,000, 300 in chunks of 250; one answer takes 0.25 s.
+Measured on an idle machine: 4,000 tasks/s, 1,000 with drafts, 630 answers/s, nine tenths and more of what the server
+itself can do (`tests/bench/label_studio.py`); one answer given takes 0.25 s.
 """
 
 import json
@@ -20,6 +21,7 @@ from typing import Any, Self
 
 import httpx
 from label_studio_sdk import LabelStudio
+from label_studio_sdk.core.api_error import ApiError
 
 from annotation.results import RawAnswer
 from annotation.tasks import DRAFTS, KEY, Task
@@ -104,13 +106,24 @@ class Client:
             chunk = tasks[start : start + PUSH_CHUNK]
             new = [task for task in chunk if task.clip_id not in there]
             if new:
-                payload: Any = [task.payload() for task in new]  # plain objects; the SDK's type wants its own models
-                made = self._sdk.projects.import_tasks(id=project.project_id, request=payload, return_task_ids=True)
-                self._want_answers(project, dict(zip(made.model_dump()["task_ids"], new, strict=True)))
+                self._want_answers(project, dict(zip(self._import(project, new), new, strict=True)))
             pushed |= {task.clip_id for task in new}
             if on_chunk is not None:
                 on_chunk(len(chunk))
         return pushed, there
+
+    def _import(self, project: Project, tasks: Sequence[Task]) -> list[int]:
+        """Ids of the new tasks. Past the SDK's method, which walks through every draft: a fifth of the time."""
+        headers = self._sdk._client_wrapper.get_headers()
+        answer = self._http.post(
+            f"{self.url}/api/projects/{project.project_id}/import",
+            params={"return_task_ids": "true"},
+            headers=headers,
+            json=[task.payload() for task in tasks],
+        )
+        if answer.is_error:
+            raise ApiError(status_code=answer.status_code, body=answer.text)
+        return answer.json()["task_ids"]
 
     def _want_answers(self, project: Project, tasks: Mapping[int, Task]) -> None:
         """Tell the server which of the new tasks want another number of answers than its project."""
