@@ -26,13 +26,15 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, field_validator
 
 from annotation.accounts import ADMIN, credentials
 from curation.records import UserError
 
+POSTGRES_PASSWORD_VARIABLE = "DAILIES_POSTGRES_PASSWORD"
 POLL_S = 0.25
 LOG_TAIL_LINES = 15
 
@@ -47,11 +49,26 @@ class ServerSettings(BaseModel, frozen=True, extra="forbid"):
     port: int = Field(
         default=0, ge=0, le=65535, description="loopback port; 0 takes a free one and the same one again later"
     )
+    database: str = Field(
+        default="",
+        description="postgresql://user@host:port/name for more than a handful of people at once, its password in the "
+        f"environment variable {POSTGRES_PASSWORD_VARIABLE}; empty: SQLite below the server's private folder",
+    )
     start_timeout_s: float = Field(
         default=600.0,
         gt=0,
         description="how long the server may take to answer /health; a first start takes 26 s on an idle machine",
     )
+
+    @field_validator("database")
+    @classmethod
+    def _is_postgres_without_password(cls, database: str) -> str:
+        parts = urlsplit(database)
+        if database and (parts.scheme != "postgresql" or not (parts.username and parts.hostname and parts.path[1:])):
+            raise ValueError(f"{database!r} is not like postgresql://user@host:5432/name")
+        if parts.password:
+            raise ValueError(f"the database's password belongs into {POSTGRES_PASSWORD_VARIABLE}, not into a recipe")
+        return database
 
 
 @dataclass(frozen=True)
@@ -118,9 +135,21 @@ def stop(home: Path, timeout_s: float = 20.0) -> bool:
     raise RuntimeError(f"Label Studio (pid {server.pid}) did not end within {timeout_s:g} s of SIGKILL")
 
 
-def environment(home: Path, media: Path) -> dict[str, str]:
-    """The server's whole environment; nothing of ours leaks in but the search path. Holds the admin's password."""
-    admin = credentials(home, ADMIN)
+def environment(home: Path, media: Path, database: str = "") -> dict[str, str]:
+    """The server's whole environment; nothing of ours leaks in but the search path. Holds passwords.
+
+    Args:
+        database: as of `ServerSettings`.
+    """
+    admin, parts = credentials(home, ADMIN), urlsplit(database)
+    postgres = {
+        "DJANGO_DB": "default",
+        "POSTGRE_USER": parts.username or "",
+        "POSTGRE_PASSWORD": os.environ.get(POSTGRES_PASSWORD_VARIABLE, ""),
+        "POSTGRE_HOST": parts.hostname or "",
+        "POSTGRE_PORT": str(parts.port or 5432),
+        "POSTGRE_NAME": parts.path[1:],
+    }
     return {
         "PATH": os.environ.get("PATH", os.defpath),
         "LANG": "C.UTF-8",
@@ -139,6 +168,7 @@ def environment(home: Path, media: Path) -> dict[str, str]:
         "LABEL_STUDIO_ENABLE_LEGACY_API_TOKEN": "true",  # read when the organization is created; does not expire
         "LABEL_STUDIO_USERNAME": admin.email,
         "LABEL_STUDIO_PASSWORD": admin.password,
+        **(postgres if database else {}),
     }
 
 
@@ -172,7 +202,7 @@ def _start(home: Path, media: Path, settings: ServerSettings, lock: int) -> None
     try:
         process = subprocess.Popen(
             [str(program), "start", "-b", "-p", str(port), "--internal-host", "127.0.0.1"],
-            env=environment(home, media),
+            env=environment(home, media, settings.database),
             cwd=home / "empty",
             stdin=subprocess.DEVNULL,
             stdout=log,
