@@ -82,10 +82,10 @@ class Connection:
         inviter = signed_in(self.home, self.project.url, ADMIN)
         return Client(self.project.url, signed_in(self.home, self.project.url, email, inviter).token)
 
-    def login(self) -> Login:
-        """Where people sign in, and as whom."""
+    def login(self, desk: Desk | None = None) -> Login:
+        """Where people sign in, and as whom; the first desk unless another is given."""
         email, file = ("your own account", None) if self.home is None else (ADMIN, account_file(self.home, ADMIN))
-        return Login(self.project.labeling_url, email, file)
+        return Login((desk or self.desks[0]).project.labeling_url, email, file)
 
 
 def connect(

@@ -13,8 +13,9 @@ each pass, and exits 1 where the server has another number of tasks.
 """
 
 import argparse
+import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -86,6 +87,7 @@ class CollectTally:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--simulate", action="store_true", help="let the simulated annotators answer what waits, first")
+    parser.add_argument("--every", type=float, default=0, metavar="SECONDS", help="go on collecting until Ctrl-C")
     parser.add_argument("--full", action="store_true", help="pull everything and look for answers that were deleted")
     parser.add_argument("--stop-server", action="store_true", help="end the embedded Label Studio afterwards")
 
@@ -97,13 +99,31 @@ def run(context: Context) -> int:
         return 0
     if getattr(context.args, "simulate", False):
         answer_as_simulated(context)
-    with open_connection(context) as connection:
-        tallies, promoted = collect(context, connection)
-    for tally in tallies:
-        print(tally, flush=True)
+
+    def poll() -> int:
+        with open_connection(context) as connection:
+            tallies, promoted = collect(context, connection)
+        for tally in tallies:
+            print(tally, flush=True)
+        return 0 if all(tally.holds for tally in tallies) and (promoted is None or not promoted.failed) else 1
+
+    code = repeat(poll, getattr(context.args, "every", 0))
     if settings.reviewers == "simulated" or getattr(context.args, "stop_server", False):
         stop_server(context.workspace)  # nobody is at the screen; the next verb that needs it starts it in 3 s
-    return 0 if all(tally.holds for tally in tallies) and (promoted is None or not promoted.failed) else 1
+    return code
+
+
+def repeat(poll: Callable[[], int], every_s: float, wait: Callable[[float], None] = time.sleep) -> int:
+    """Poll once, or with `every_s` until somebody interrupts. Returns the last exit code."""
+    code = poll()
+    try:
+        while every_s:
+            print(f"collect: again in {every_s:g} s; Ctrl-C ends it, nothing is lost", flush=True)
+            wait(every_s)
+            code = poll()
+    except KeyboardInterrupt:
+        print("collect: ended", flush=True)
+    return code
 
 
 def collect(context: Context, connection: Connection) -> tuple[list[CollectTally], RouteTally | None]:
@@ -159,7 +179,15 @@ def answer_as_simulated(context: Context) -> int:
 def how_to_log_in(context: Context) -> str:
     """Where people answer and as whom, for the terminal; starts the embedded server if it does not run."""
     with open_connection(context) as connection:
-        return f"Label Studio: {connection.login()}"
+        return "\n".join(f"{desk.screen.name} pass: {connection.login(desk)}" for desk in connection.desks)
+
+
+def untouched_full_pass(context: Context) -> int:
+    """How many clips the fast pass has sent to the full pass, if nobody has answered there yet; else 0."""
+    settings = context.recipe.annotation
+    waiting = _wanted(context.workspace, settings.title) if settings.fast_pass else {}
+    answered = answer_rows(context.workspace.table("annotations")).column("project").to_pylist()
+    return 0 if settings.title in answered else len(waiting)
 
 
 def keep_answers(workspace: Workspace, connection: Connection, desk: Desk, full: bool = False) -> Pulled:

@@ -3,7 +3,8 @@
     footage -> curate -> group -> route -> Label Studio -> collect -> pack -> train -> generate -> report
 
 Each step does only what is due, so an interrupted demo goes on where it stopped when it is run again. With
-`--reviewers me` it stops after `route`, tells where to log in, and goes on when it is run with `--after-review`.
+`--reviewers me` it stops after `route`, tells where to log in, and goes on when it is run with `--after-review`: to the
+full pass, and when that is answered as well, to the end.
 """
 
 import argparse
@@ -42,8 +43,9 @@ BEFORE_REVIEW = (
     ROUTE,
 )
 REVIEW = Step("review", "two simulated annotators answer through the server's API", collect.answer_as_simulated)
+COLLECT = Step("collect", "pull, check and resolve the answers", collect.run)
 AFTER_REVIEW = (
-    Step("collect", "pull, check and resolve the answers", collect.run),
+    COLLECT,
     Step("pack", "write the chosen clips into shards", pack.run),
     Step("train", "walk the training stages", train.run),
     Step("generate", "make videos from noise and a prompt", generate.run),
@@ -82,6 +84,12 @@ def run(context: "Context") -> int:
                 print(f"{step.name} ended with exit code {code}; run the demo again to go on from here", flush=True)
                 return code
             print(f"{step.name} took {time.monotonic() - step_started_s:.0f} s", flush=True)
+            if step is COLLECT and (waiting := collect.untouched_full_pass(context)):
+                print(
+                    f"\n{waiting} clips were kept in the fast pass and wait for ratings and captions in the full pass"
+                )
+                print(f"{collect.how_to_log_in(context)}\nThen go on with the same command.", flush=True)
+                return 0
     print(f"\ndemo took {time.monotonic() - started_s:.0f} s", flush=True)
     if steps == BEFORE_REVIEW:
         print(collect.how_to_log_in(context))

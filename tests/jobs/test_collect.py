@@ -12,9 +12,10 @@ from annotation.connection import connect
 from annotation.project import SCREEN
 from annotation.results import to_result
 from curation.records import UserError
+from curation.tables import PushedTask
 from jobs import collect, route
 from jobs.collect import CollectTally
-from tests.annotation.answers import kept
+from tests.annotation.answers import annotation, kept
 from tests.jobs.catalogue import clips_in, context_of
 from tests.jobs.reviewed import reviewed_context
 
@@ -31,6 +32,34 @@ def test_a_task_missing_on_the_server_breaks_the_equation():
     assert CollectTally(3, 3, standings).holds
     lost = CollectTally(3, 2, standings)
     assert not lost.holds and "DOES NOT HOLD: the server has 2 tasks" in str(lost)
+
+
+def test_collecting_again_and_again_ends_with_an_interrupt(capsys):
+    codes, waits = iter([0, 0, 1]), []
+
+    def wait(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == 3:
+            raise KeyboardInterrupt
+
+    assert collect.repeat(lambda: next(codes), 30, wait) == 1
+    assert waits == [30, 30, 30] and "collect: ended" in capsys.readouterr().out
+    assert collect.repeat(lambda: 7, 0, wait) == 7
+
+
+def test_the_full_pass_is_untouched_until_somebody_answers_there(tmp_path):
+    context = context_of(tmp_path, [20.0] * 4)
+    workspace, title = context.workspace, context.recipe.annotation.title
+    assert collect.untouched_full_pass(context) == 0
+    tasks = [PushedTask("c1", f"{title}, fast pass", "1", ""), PushedTask("c1", title, "1", "")]
+    workspace.table("tasks").append("sent", tasks)
+    first = replace(annotation("c1", "ann", {"verdict": "keep"}), project=f"{title}, fast pass")
+    workspace.table("annotations").append("fast", [first])
+    assert collect.untouched_full_pass(context) == 1
+    workspace.table("annotations").append(
+        "full", [replace(annotation("c1", "ann", kept(), "2026-01-02T00:00:00Z"), project=title)]
+    )
+    assert collect.untouched_full_pass(context) == 0
 
 
 def test_simulated_annotators_keep_away_from_peoples_projects(tmp_path):
