@@ -93,7 +93,7 @@ def run(context: "Context") -> int:
     print(f"\ndemo took {time.monotonic() - started_s:.0f} s", flush=True)
     if steps == BEFORE_REVIEW:
         print(collect.how_to_log_in(context))
-        print("When you have answered, go on with:  make demo REVIEWERS=me AFTER_REVIEW=1", flush=True)
+        print("Answer the first of these, then go on: the same command with AFTER_REVIEW=1", flush=True)
     return 0
 
 
