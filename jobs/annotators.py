@@ -30,6 +30,7 @@ from curation.tables import Workspace
 if TYPE_CHECKING:
     from jobs.config import Context
 
+LEAST_COLUMNS = 180  # figures cut off in a narrow terminal or a pipe help nobody; a wrapped line can be read
 CSV_COLUMNS = (
     "name", "simulated", "answers", "keep", "reject", "skipped", "keeps_more", "keeps_more_error", "shared_clips",
     "rates_higher", "rates_higher_error", "median_lead_time_s", "answers_per_hour", "drafted", "stamped",
@@ -56,7 +57,9 @@ def run(context: "Context") -> int:
     settings = context.recipe.annotation
     gold = load_gold(settings.gold) if settings.gold else ()
     crowd = measure(context.workspace, gold, settings.seed)
-    show(crowd, Console(highlight=False, soft_wrap=True))
+    console = Console(highlight=False, soft_wrap=True)
+    console.width = max(console.width, LEAST_COLUMNS)
+    show(crowd, console)
     if context.args.json:
         Path(context.args.json).write_text(json.dumps(crowd_tree(crowd), indent=1, ensure_ascii=False) + "\n")
     if context.args.csv:
