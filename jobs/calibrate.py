@@ -20,7 +20,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from annotation.fitting import Fit, fit, importances
+from annotation.fitting import Fit, committee, fit, importances
 from annotation.project import KEPT, REJECTED
 from annotation.reliability import (
     Resamples,
@@ -46,6 +46,7 @@ from jobs.calibrations import (
     point_at,
     read_model,
     vectors_at,
+    write_committee,
     write_model,
     write_scores,
 )
@@ -110,6 +111,8 @@ def run(context: "Context") -> int:
         return 1
     card = _card(context, catalogue, taught, features, found, resamples, settings)
     write_model(context.workspace, found.model)
+    members = committee(features, taught.kept, taught.videos, settings)
+    write_committee(context.workspace, found.model.digest, members)
     write_card(context.workspace, card)
     _print(card)
     code = _apply(context, catalogue, found.model)

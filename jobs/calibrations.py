@@ -1,6 +1,7 @@
 """Fitted models of `suitability` in a workspace: which one is current, and its scores for clips that have none yet.
 
     calibrations/<digest>.model.json   the model as numbers;   <digest>.json, .md, .png: its card (calibration_card.py)
+    calibrations/<digest>.committee.json   small models of resampled answers: where they differ, `route` asks first
     calibrations/<inputs>.txt          the digest of the last model fitted under these scorers, vectors, splitter, crop
         --> rows of `scores`: scorer "suitability", version <digest>
 
@@ -9,12 +10,14 @@ that was taught on other numbers; and one fitted on simulated answers is found o
 """
 
 import hashlib
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 
+from annotation.information import learnable_bits
 from annotation.suitability import SUITABILITY, Classes, Features, Model
 from curation.catalogue import FACTS, Catalogue, State
 from curation.crop import crop_version
@@ -47,6 +50,32 @@ def read_model(workspace: Workspace, digest: str) -> Model:
 
 def write_model(workspace: Workspace, model: Model) -> None:
     workspace.write_bytes(model.to_json().encode(), FOLDER, f"{model.digest}.model.json")
+
+
+def write_committee(workspace: Workspace, digest: str, members: Sequence[Model]) -> None:
+    """Keep the small models beside the one they differ about, for `information_at`."""
+    text = f"[{','.join(member.to_json() for member in members)}]"
+    workspace.write_bytes(text.encode(), FOLDER, f"{digest}.committee.json")
+
+
+def information_at(
+    workspace: Workspace, recipe: "Recipe", catalogue: Catalogue, places: np.ndarray
+) -> np.ndarray | None:
+    """What an answer about each of these clips would teach, 0 to 1 [N], by the current model's committee.
+
+    None where people have taught nothing yet.
+    """
+    name = f"{current_calibration(workspace, recipe)}.committee.json"
+    if not workspace.exists(FOLDER, name):
+        return None
+    members = [Model.from_json(json.dumps(each)) for each in json.loads(workspace.read_bytes(FOLDER, name))]
+    bits = np.zeros(len(places))
+    for start in range(0, len(places), CLIPS_PER_CHUNK):
+        part = slice(start, start + CLIPS_PER_CHUNK)
+        vectors = vectors_at(workspace, recipe, catalogue, places[part])
+        features = features_at(catalogue, recipe.score, places[part], vectors)
+        bits[part] = learnable_bits(np.stack([member.chance(features) for member in members]))
+    return bits
 
 
 def embedder_of(recipe: "Recipe") -> tuple[str, str] | None:

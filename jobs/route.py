@@ -16,21 +16,21 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from annotation.captions import draft_caption
 from annotation.connection import MEDIA, Connection, Desk, connect
 from annotation.drafting import best_draft
 from annotation.gold import load_gold
-from annotation.information import answer_bits
 from annotation.media import media_addresses
 from annotation.preflight import check_addresses, check_files
 from annotation.routing import Plan, Pool, Routed, plan
-from annotation.suitability import SUITABILITY
 from annotation.tasks import PROXY_FOLDER, proxy_path, to_task
 from curation.catalogue import Catalogue
 from curation.records import Caption, Clip, Decision, Failure, content_id
 from curation.tables import PushedTask
+from jobs.calibrations import information_at
 from jobs.config import Context
 from jobs.draft import camera_movements, current_drafts
 from jobs.gates import Judged, current_catalogue, current_values, judge, print_decisions
@@ -91,18 +91,18 @@ def run(context: Context) -> int:
 def plan_of(context: Context, judged: Judged, sent: Mapping[str, Routed]) -> Plan:
     """Which clips go to people now, given those that were sent before.
 
-    What an answer would say is how open it is by `suitability`, where people have taught that score; a clip without one
-    comes first. Concepts, which take turns, see to it that a batch is not all of one kind.
+    What an answer would teach is how far the committee behind `suitability` differs, where people have taught that
+    score. Concepts, which take turns, see to it that a batch is not all of one kind.
     """
     settings, catalogue = context.recipe.annotation, judged.catalogue
-    taught = catalogue.columns.get(SUITABILITY)
     by = next((name for name in settings.routing.strata_scores if name in catalogue.columns), "")
+    verdicts = judged.verdicts()
     pool = Pool(
         clip_ids=catalogue.clip_ids,
-        verdicts=judged.verdicts(),
+        verdicts=verdicts,
         concept=_concepts(context, catalogue),
         score=catalogue.columns[by].values if by else None,
-        information=answer_bits(taught.values[None]) if taught else None,
+        information=_information(context, catalogue, verdicts),
     )
     gold = {item.clip_id for item in load_gold(settings.gold)} if settings.gold else set()
     loads = Counter(email for task in sent.values() for email in task.annotators)
@@ -177,6 +177,20 @@ def playable(context: Context, page_url: str, title: str, clips: list[Clip]) -> 
     if failures and settings.media == "serve":
         print(f"route: does `dailies serve` run at {settings.serve.url}?", flush=True)
     return {clip_id: addresses[clip_id] for clip_id, why in said.items() if not why}
+
+
+def _information(context: Context, catalogue: Catalogue, verdicts: pa.Table) -> np.ndarray | None:
+    """What an answer would teach, of the clips in the review band; NaN for the others. None: nothing is taught yet."""
+    if not verdicts.num_rows:
+        return None
+    review = verdicts.filter(pc.field("decision") == Decision.REVIEW.value).column("clip_id").cast(pa.string())
+    places = np.unique(catalogue.places(review))
+    bits = information_at(context.workspace, context.recipe, catalogue, places)
+    if bits is None:
+        return None
+    information = np.full(len(catalogue), np.nan)
+    information[places] = bits
+    return information
 
 
 def _concepts(context: Context, catalogue: Catalogue) -> np.ndarray | None:

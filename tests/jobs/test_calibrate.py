@@ -15,7 +15,7 @@ from curation.gates import GateRule, GateSettings, StageGates
 from curation.records import UserError
 from curation.tables import Workspace
 from jobs.calibrate import read_answers, run
-from jobs.calibrations import FOLDER, current_calibration
+from jobs.calibrations import FOLDER, current_calibration, information_at
 from jobs.cli import main
 from jobs.config import Context, Recipe
 from jobs.gates import current_catalogue, current_rules, current_values, judge
@@ -194,6 +194,21 @@ def test_the_command_line_takes_a_precision_and_proposes_rules_to_paste(tmp_path
     rules = {rule["scorer"]: GateRule.model_validate(rule) for rule in proposed["gates"]["stages"]["video"]["rules"]}
     assert rules["duration_s"].min == 2, "format is not people's to move"
     assert 0.5 < (rules["sharpness"].min or 0) < 4
+
+
+def test_people_are_asked_first_where_an_answer_would_teach(learnt_once, tmp_path):
+    context, _ = learnt_once
+    catalogue = current_catalogue(context.workspace, context.recipe)
+    places = np.arange(len(catalogue))
+    bits = information_at(context.workspace, context.recipe, catalogue, places)
+    assert bits is not None and bits.shape == places.shape and (bits >= 0).all() and (bits <= 1).all()
+    chances = catalogue.columns[SUITABILITY].values
+    open_ones, sure_ones = abs(chances - 0.5) < 0.3, abs(chances - 0.5) > 0.45
+    assert bits[open_ones].mean() > 2 * bits[sure_ones].mean()
+    few = information_at(context.workspace, context.recipe, catalogue, places[7:9])
+    assert few is not None and few.tolist() == bits[7:9].tolist()
+    nothing = Workspace(str(tmp_path / "empty"))
+    assert information_at(nothing, context.recipe, catalogue, places) is None
 
 
 def test_the_model_is_kept_as_numbers_beside_its_card(learnt_once):
