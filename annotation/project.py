@@ -212,5 +212,4 @@ FULL = Screen(
     "letter adds one. Give the best part in seconds if not all of the clip is good. Correct the caption with its "
     "pencil; the camera's movement is the machine's guess. Ctrl+Enter submits, Ctrl+Space skips.",
 )
-SCREENS = {screen.name: screen for screen in (FAST, FULL)}
 SCREEN = FULL  # that asks everything

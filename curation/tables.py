@@ -279,9 +279,7 @@ class Table:
             with self.workspace.fs.open_input_file(self.workspace.path(self.name, f"{stem}.parquet")) as file:
                 part = pq.ParquetFile(file, read_dictionary=texts).read(names, use_threads=False)
             part = self._completed(part, names)
-            for name, text in wanted.items():
-                part = _having_text(part, name, text)
-            return part.select(columns)
+            return having_texts(part, wanted).select(columns)
 
         with ThreadPoolExecutor(PARTS_AHEAD) as threads:
             coming: deque[Future[pa.Table]] = deque()
@@ -366,14 +364,16 @@ def sweep(completion: Table, dependents: Iterable[Table]) -> list[str]:
     return removed
 
 
-def _having_text(part: pa.Table, name: str, text: str) -> pa.Table:
-    """Rows with this text in a dictionary column. A filter by expression would start an engine for every part."""
-    column = part.column(name).combine_chunks()
-    known = column.dictionary.to_pylist()
-    if known == [text] and not column.null_count:
-        return part
-    number = known.index(text) if text in known else -1
-    return part.filter(pc.call_function("equal", [column.indices, pa.scalar(number, column.indices.type)]))
+def having_texts(part: pa.Table, wanted: Mapping[str, str]) -> pa.Table:
+    """Rows with these texts in dictionary columns. A filter by expression would start an engine for every part."""
+    for name, text in wanted.items():
+        column = part.column(name).combine_chunks()
+        known = column.dictionary.to_pylist()
+        if known == [text] and not column.null_count:
+            continue
+        number = known.index(text) if text in known else -1
+        part = part.filter(pc.call_function("equal", [column.indices, pa.scalar(number, column.indices.type)]))
+    return part
 
 
 def _drop_repeats(rows: pa.Table, key: Sequence[str]) -> pa.Table:

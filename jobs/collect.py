@@ -264,11 +264,8 @@ def _wanted(workspace: Workspace, title: str) -> dict[str, int]:
 
 def _withdrawals(workspace: Workspace, ours: set[str], there: set[str]) -> list[Withdrawal]:
     """What changed since it was last looked: answers of ours that are gone, and those that are back."""
-    missing, marked, now = (
-        ours - there,
-        withdrawn_keys(workspace.table("withdrawals")) & ours,
-        datetime.now(UTC).isoformat(),
-    )
+    missing, now = ours - there, datetime.now(UTC).isoformat()
+    marked = withdrawn_keys(workspace.table("withdrawals")) & ours
     changes = [(key, True) for key in missing - marked] + [(key, False) for key in marked - missing]
     return [Withdrawal(key, now, is_gone) for key, is_gone in sorted(changes)]
 

@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from annotation.suitability import SUITABILITY
 from curation.catalogue import Catalogue, read_catalogue
@@ -29,7 +28,7 @@ from curation.judgement import RuleLosses, StageJudgement, judge_stages
 from curation.records import Decision, UserError, Verdict
 from curation.score import scorer_versions
 from curation.split import splitter_version
-from curation.tables import Workspace
+from curation.tables import Workspace, having_texts
 from jobs.calibrations import current_calibration
 from jobs.group import DUPLICATE, current_grouping
 
@@ -98,9 +97,16 @@ def current_rules(workspace: Workspace, recipe: "Recipe", catalogue: Catalogue) 
     return resolve(recipe.gates, versions, catalogue)
 
 
-def current_values(context: "Context", clip_ids: Sequence[str] | None = None) -> dict[str, dict[str, float]]:
-    """Clip id -> scorer -> value, for the current scores that have one; of these clips, or of all."""
-    catalogue = current_catalogue(context.workspace, context.recipe)
+def current_values(
+    context: "Context", clip_ids: Sequence[str] | None = None, catalogue: Catalogue | None = None
+) -> dict[str, dict[str, float]]:
+    """Clip id -> scorer -> value, for the current scores that have one; of these clips, or of all.
+
+    Args:
+        catalogue: the current one, where the caller has read it already.
+    """
+    if catalogue is None:
+        catalogue = current_catalogue(context.workspace, context.recipe)
     places = np.arange(len(catalogue)) if clip_ids is None else catalogue.places(clip_ids)
     found: dict[str, dict[str, float]] = {
         clip_id: {} for clip_id in catalogue.clip_ids.take(pa.array(places)).to_pylist()
@@ -137,7 +143,7 @@ def write_verdicts(workspace: Workspace, judged: Judged) -> None:
         workspace.write_bytes(judged.rules.model_dump_json(indent=1).encode(), RULES_FOLDER, f"{digest}.json")
     known = [*table.parts(["clip_id", "stage"], encoded=["stage"], only={"rules_digest": digest})]
     for stage in judged.stages:
-        rows = [part.filter(pc.field("stage") == stage.stage).column("clip_id") for part in known]
+        rows = [having_texts(part, {"stage": stage.stage}).column("clip_id") for part in known]
         judged_ids = pa.chunked_array([chunk for row in rows for chunk in row.chunks], pa.string())
         new = np.ones(len(judged.catalogue), bool)
         new[judged.catalogue.places(judged_ids)] = False

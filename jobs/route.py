@@ -71,7 +71,7 @@ def run(context: Context) -> int:
     print_decisions(judged)
     verdicts = judged.verdicts()
     kept = verdicts.filter(pc.field("decision") == Decision.KEEP.value).column("clip_id").to_pylist()
-    _drafts(context, _clips(context, sorted(set(kept))))
+    _drafts(context, _clips(context, sorted(set(kept))), judged.catalogue)
     title = context.recipe.annotation.title_of(context.recipe.annotation.screens[0])
     sent = {row.clip_id: _routed(row) for row in context.workspace.table("tasks").records() if row.project == title}
     made = plan_of(context, judged, sent)
@@ -227,12 +227,16 @@ def _clips(context: Context, clip_ids: list[str]) -> list[Clip]:
     return [by_id[clip_id] for clip_id in clip_ids]
 
 
-def _drafts(context: Context, clips: list[Clip]) -> dict[str, Caption]:
+def _drafts(context: Context, clips: list[Clip], catalogue: Catalogue | None = None) -> dict[str, Caption]:
     """Drafts by clip id; those that have no row yet get one, before anything is pushed."""
+    if not clips:
+        return {}
     workspace, settings = context.workspace, context.recipe.annotation.drafts
-    scores = current_values(context, [clip.clip_id for clip in clips])
+    if catalogue is None:
+        catalogue = current_catalogue(workspace, context.recipe)
+    scores = current_values(context, [clip.clip_id for clip in clips], catalogue)
     titles = {video.video_id: video.title for video in workspace.table("videos").records()}
-    cameras = camera_movements(current_catalogue(workspace, context.recipe))
+    cameras = camera_movements(catalogue)
     drafts = [
         draft_caption(clip, titles[clip.video_id], scores.get(clip.clip_id, {}), settings, cameras.get(clip.clip_id))
         for clip in clips

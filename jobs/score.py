@@ -12,12 +12,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import pyarrow.compute as pc
-
 from curation.crop import crop_version
 from curation.records import Clip, Crop, UserError, content_id
 from curation.score import Answers, ScoreSettings, load_judges, missing_requirements, score_clips, versions
-from curation.tables import Workspace
+from curation.tables import Workspace, having_texts
 from jobs.cluster import joined, refuse_missing
 from jobs.engine import Item, Job, Outcome, Tally, report, run as run_job
 from jobs.show import show
@@ -69,7 +67,7 @@ def answered(workspace: Workspace, settings: ScoreSettings) -> dict[str, set[str
     for table, column in (("scores", "scorer"), ("embeddings", "embedder")):
         for part in workspace.table(table).parts(["clip_id", column, "version"], encoded=[column, "version"]):
             for name, version in wanted.items():
-                mine = part.filter((pc.field(column) == name) & (pc.field("version") == version))
+                mine = having_texts(part, {column: name, "version": version})
                 found[name].update(mine["clip_id"].to_pylist())
     return found
 
