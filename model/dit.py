@@ -23,6 +23,7 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from model.attention import segment_attention
 from model.layers import (
     MLP,
     NORM_EPS,
@@ -33,7 +34,6 @@ from model.layers import (
     TextMeanEmbedder,
     add_gated,
     modulate,
-    segment_attention,
     split_heads,
 )
 from model.presets import DiTConfig

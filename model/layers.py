@@ -15,7 +15,6 @@ Legend: B samples, S tokens of the row, D width, H heads, E channels of one head
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import groupby
 
 import torch
 from einops import rearrange
@@ -55,21 +54,6 @@ class Layout:
         """Undo `join`: the video row and the text row."""
         pieces = joint.split([length for pair in zip(self.video, self.text, strict=True) for length in pair])
         return torch.cat(pieces[0::2]), torch.cat(pieces[1::2])
-
-
-def segment_attention(q_SHE: Tensor, k_SHE: Tensor, v_SHE: Tensor, lengths: Sequence[int]) -> Tensor:
-    """Softmax attention of every token to all tokens of its own sample; returns [S, H * E].
-
-    Neighbours of equal length share one SDPA call, so callers sort samples by length.
-    """
-    outputs, start = [], 0
-    for length, run in groupby(lengths):
-        count = sum(1 for _ in run)
-        stop = start + count * length
-        q, k, v = (rearrange(x[start:stop], "(b s) h e -> b h s e", b=count) for x in (q_SHE, k_SHE, v_SHE))
-        outputs.append(rearrange(F.scaled_dot_product_attention(q, k, v), "b h s e -> (b s) (h e)"))
-        start = stop
-    return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
 
 
 def split_heads(qkv: Tensor, num_heads: int) -> tuple[Tensor, Tensor, Tensor]:
