@@ -84,7 +84,8 @@ def rows_of(pool: Pool, judge: Judge, clips: np.ndarray, bar: float, seed: int) 
 def say_agreement(rows: pa.Table) -> None:
     for each in agreements(rows):
         if each.alpha is not None:
-            print(f"alpha of {each.question}: {each.alpha:.3f} [{each.low:.3f}, {each.high:.3f}], {each.num_clips} clips")
+            interval = f"[{each.low:.3f}, {each.high:.3f}]"
+            print(f"alpha of {each.question}: {each.alpha:.3f} {interval}, {each.num_clips} clips")
 
 
 def say_people(rows: pa.Table, gold: list[GoldItem]) -> dict[str, int]:
