@@ -7,12 +7,16 @@
 
 In a dual block video and text have weights of their own and meet in attention; in a single block they share weights,
 and attention and MLP run side by side. Images and videos of any size, with prompts of any length, go through one
-forward: an image is a video of one frame, and a sample never sees another (see model/layers.py).
+forward: an image is a video of one frame, and a sample never sees another (see model/rows.py).
+
+Image-to-video is the token-replace variant of HunyuanVideo-I2V: the first latent frame is given clean, and its tokens
+are modulated by another vector, that of t = 0 without guidance. Text tokens, the refiner and the last layer know only
+the sample's own t.
 
 Parameter names are those of the released checkpoint, so that it loads as it is. Method: arXiv 2412.03603 s4.3;
 arXiv 2403.03206 (dual stream). 12,821,012,544 parameters in the `full` preset.
 
-Legend: B samples, S tokens, D width, L text tokens, C T H W a latent.
+Legend: B samples, G groups of tokens (model/rows.py), S tokens, D width, L text tokens, C T H W a latent.
 """
 
 from collections.abc import Sequence
@@ -27,7 +31,6 @@ from model.attention import segment_attention
 from model.layers import (
     MLP,
     NORM_EPS,
-    Layout,
     Modulation,
     PooledEmbedder,
     ScalarEmbedder,
@@ -37,7 +40,8 @@ from model.layers import (
     split_heads,
 )
 from model.presets import DiTConfig
-from model.rope import Rotation, grid_rotation, rotate
+from model.rope import grid_rotation, rotate
+from model.rows import Layout, RowSplit, WholeRows, lay_out
 
 
 class RefinerBlock(nn.Module):
@@ -111,10 +115,13 @@ class DualBlock(nn.Module):
         self.txt_attn_proj = nn.Linear(width, width)
         self.txt_mlp = MLP(width, hidden, nn.GELU(approximate="tanh"))
 
-    def forward(self, video_SD: Tensor, text_SD: Tensor, vec_BD: Tensor, layout: Layout) -> tuple[Tensor, Tensor]:
-        """One block over the packed video row and the packed text row."""
-        shift, scale, video_gate, *video_mlp = self.img_mod(vec_BD)
-        q, k, video_v = split_heads(self.img_attn_qkv(modulate(video_SD, shift, scale, layout.video)), self.num_heads)
+    def forward(
+        self, video_SD: Tensor, text_SD: Tensor, vec_GD: Tensor, vec_BD: Tensor, layout: Layout
+    ) -> tuple[Tensor, Tensor]:
+        """One block over the packed video row, modulated by group, and the packed text row, modulated by sample."""
+        groups = layout.video_groups
+        shift, scale, video_gate, *video_mlp = self.img_mod(vec_GD)
+        q, k, video_v = split_heads(self.img_attn_qkv(modulate(video_SD, shift, scale, groups)), self.num_heads)
         video_q, video_k = self.img_attn_q_norm(q), self.img_attn_k_norm(k)
 
         shift, scale, text_gate, *text_mlp = self.txt_mod(vec_BD)
@@ -123,12 +130,12 @@ class DualBlock(nn.Module):
 
         q = rotate(layout.join(video_q, text_q), layout.rotation)
         k = rotate(layout.join(video_k, text_k), layout.rotation)
-        attended = segment_attention(q, k, layout.join(video_v, text_v), layout.joint)
+        attended = layout.attend(q, k, layout.join(video_v, text_v))
         video_attended, text_attended = layout.part(attended)
 
-        video_SD = add_gated(video_SD, self.img_attn_proj(video_attended), video_gate, layout.video)
+        video_SD = add_gated(video_SD, self.img_attn_proj(video_attended), video_gate, groups)
         shift, scale, gate = video_mlp
-        video_SD = add_gated(video_SD, self.img_mlp(modulate(video_SD, shift, scale, layout.video)), gate, layout.video)
+        video_SD = add_gated(video_SD, self.img_mlp(modulate(video_SD, shift, scale, groups)), gate, groups)
 
         text_SD = add_gated(text_SD, self.txt_attn_proj(text_attended), text_gate, layout.text)
         shift, scale, gate = text_mlp
@@ -150,15 +157,16 @@ class SingleBlock(nn.Module):
         self.q_norm = nn.RMSNorm(config.head_dim, eps=NORM_EPS)
         self.k_norm = nn.RMSNorm(config.head_dim, eps=NORM_EPS)
 
-    def forward(self, joint_SD: Tensor, vec_BD: Tensor, layout: Layout) -> Tensor:
+    def forward(self, joint_SD: Tensor, vec_GD: Tensor, layout: Layout) -> Tensor:
         """One block over the joint row."""
-        shift, scale, gate = self.modulation(vec_BD)
-        qkv, hidden = self.linear1(modulate(joint_SD, shift, scale, layout.joint)).split(self.widths, dim=-1)
+        groups = layout.joint_groups
+        shift, scale, gate = self.modulation(vec_GD)
+        qkv, hidden = self.linear1(modulate(joint_SD, shift, scale, groups)).split(self.widths, dim=-1)
         q, k, v = split_heads(qkv, self.num_heads)
         q, k = rotate(self.q_norm(q), layout.rotation), rotate(self.k_norm(k), layout.rotation)
-        attended = segment_attention(q, k, v, layout.joint)
+        attended = layout.attend(q, k, v)
         hidden = F.gelu(hidden, approximate="tanh")
-        return add_gated(joint_SD, self.linear2(torch.cat((attended, hidden), dim=-1)), gate, layout.joint)
+        return add_gated(joint_SD, self.linear2(torch.cat((attended, hidden), dim=-1)), gate, groups)
 
 
 class FinalLayer(nn.Module):
@@ -191,12 +199,16 @@ class PatchEmbedder(nn.Module):
 class VideoDiT(nn.Module):
     """Predicts the velocity noise - data of noisy latents, given time, text and, if the preset has it, guidance.
 
-    A new network starts as the zero function (zero-initialised modulation and last layer).
+    A new network starts as the zero function (zero-initialised modulation and last layer). `row_split` is replaced from
+    outside where several processes share one row (training/sequence_parallel.py).
     """
+
+    row_split: RowSplit
 
     def __init__(self, config: DiTConfig) -> None:
         super().__init__()
         self.config = config
+        self.row_split = WholeRows()
         self.img_in = PatchEmbedder(config)
         self.txt_in = TokenRefiner(config)
         self.time_in = ScalarEmbedder(config.hidden_size)
@@ -233,6 +245,7 @@ class VideoDiT(nn.Module):
         text: Sequence[Tensor],
         pooled: Tensor,
         guidance: Tensor | None = None,
+        clean_frames: Sequence[int] | None = None,
     ) -> list[Tensor]:
         """Velocity of each latent.
 
@@ -241,31 +254,50 @@ class VideoDiT(nn.Module):
         text: B tensors [L, text_width] of valid tokens only, L at least 1 and free to differ.
         pooled: [B, pooled_width].
         guidance: [B], 1000 times the guidance scale, for a preset with `guidance`; None for one without.
+        clean_frames: per sample, how many leading latent frames are clean, 0 or 1 (image-to-video); None: 0 for all.
+            What is predicted for a clean frame has no meaning.
 
         Returns B tensors shaped like `latents`. Raises ValueError naming what does not fit.
         """
+        clean = list(clean_frames) if clean_frames is not None else [0] * len(latents)
         self._check(latents, t, text, pooled, guidance)
+        self._check_clean(latents, clean)
         grids = [self._grid(latent) for latent in latents]
         # Samples of equal length become neighbours, which lets them share an attention call; undone at the end.
-        order = sorted(range(len(grids)), key=lambda i: (prod(grids[i]) + len(text[i]), len(text[i])))
+        order = sorted(range(len(grids)), key=lambda i: (prod(grids[i]) + len(text[i]), len(text[i]), clean[i]))
         index = torch.tensor(order, device=t.device)
-        layout = self._layout([grids[i] for i in order], [len(text[i]) for i in order], t.device)
+        clean = [clean[i] for i in order]
+        groups = [self._groups(grids[i], frames) for i, frames in zip(order, clean, strict=True)]
+        video, lengths = [tokens for sample in groups for tokens in sample], [len(text[i]) for i in order]
+        split, layout = self.row_split, self._layout([grids[i] for i in order], groups, lengths, t.device)
 
-        t_B, pooled_BD = t[index], pooled[index]
-        vec_BD = self.time_in(t_B) + self.vector_in(pooled_BD)
-        if self.guidance_in is not None and guidance is not None:
-            vec_BD = vec_BD + self.guidance_in(guidance[index])
-        video_SD = self.img_in(torch.cat([self._patchify(latents[i]) for i in order]))
-        text_SD = self.txt_in(torch.cat([text[i] for i in order]), t_B, layout.text)
+        t_B, guidance_B = t[index], None if guidance is None else guidance[index]
+        vec_GD, vec_BD = self._vectors(t_B, pooled[index], guidance_B, clean)
+        video_SD = self.img_in(split.take(torch.cat([self._patchify(latents[i]) for i in order]), video))
+        text_SD = split.take(self.txt_in(torch.cat([text[i] for i in order]), t_B, lengths), lengths)
         for block in self.double_blocks:
-            video_SD, text_SD = block(video_SD, text_SD, vec_BD, layout)
+            video_SD, text_SD = block(video_SD, text_SD, vec_GD, vec_BD, layout)
         joint_SD = layout.join(video_SD, text_SD)
         for block in self.single_blocks:
-            joint_SD = block(joint_SD, vec_BD, layout)
-        patches_SD = self.final_layer(layout.part(joint_SD)[0], vec_BD, layout.video)
+            joint_SD = block(joint_SD, vec_GD, layout)
+        patches_SD = split.gather(self.final_layer(layout.part(joint_SD)[0], vec_BD, layout.video), video)
 
-        pieces = patches_SD.split(list(layout.video))
+        pieces = patches_SD.split(list(map(sum, groups)))
         return [self._unpatchify(pieces[order.index(i)], grid) for i, grid in enumerate(grids)]
+
+    def _vectors(
+        self, t_B: Tensor, pooled_BD: Tensor, guidance_B: Tensor | None, clean: Sequence[int]
+    ) -> tuple[Tensor, Tensor]:
+        """Conditioning vectors of the groups and of the samples; one tensor if no frame is clean."""
+        pooled_BD = self.vector_in(pooled_BD)
+        vec_BD = self.time_in(t_B) + pooled_BD
+        if self.guidance_in is not None and guidance_B is not None:
+            vec_BD = vec_BD + self.guidance_in(guidance_B)
+        if not any(clean):
+            return vec_BD, vec_BD
+        clean_BD = self.time_in(torch.zeros_like(t_B[:1])) + pooled_BD
+        pairs = zip(clean, clean_BD, vec_BD, strict=True)
+        return torch.stack([vec for frames, *both in pairs for vec in (both if frames else both[1:])]), vec_BD
 
     def _grid(self, latent: Tensor) -> tuple[int, int, int]:
         """Tokens along time, height and width."""
@@ -282,15 +314,22 @@ class VideoDiT(nn.Module):
         sizes = dict(zip(("pt", "ph", "pw", "t", "h", "w"), (*self.config.patch_size, *grid), strict=True))
         return rearrange(patches_SD, "(t h w) (c pt ph pw) -> c (t pt) (h ph) (w pw)", **sizes)
 
-    def _layout(self, grids: Sequence[tuple[int, int, int]], text: Sequence[int], device: torch.device) -> Layout:
-        config = self.config
-        turned = {grid: grid_rotation(grid, config.rope_dims, config.rope_theta, device) for grid in set(grids)}
-        cos, sin = [], []
-        for grid, length in zip(grids, text, strict=True):
-            still = torch.zeros(length, config.head_dim // 2, device=device)
-            cos += [turned[grid].cos, still + 1]
-            sin += [turned[grid].sin, still]
-        return Layout(tuple(map(prod, grids)), tuple(text), Rotation(torch.cat(cos), torch.cat(sin)))
+    def _groups(self, grid: tuple[int, int, int], clean_frames: int) -> tuple[int, ...]:
+        """Video tokens of a sample that share a vector: all of them, or clean and noisy ones."""
+        time, height, width = grid
+        clean = clean_frames * height * width
+        return (clean, time * height * width - clean) if clean else (time * height * width,)
+
+    def _layout(
+        self,
+        grids: Sequence[tuple[int, int, int]],
+        groups: Sequence[tuple[int, ...]],
+        text: Sequence[int],
+        device: torch.device,
+    ) -> Layout:
+        dims, theta = self.config.rope_dims, self.config.rope_theta
+        turned = {grid: grid_rotation(grid, dims, theta, device) for grid in set(grids)}
+        return lay_out(groups, text, [turned[grid] for grid in grids], self.row_split)
 
     def _check(
         self, latents: Sequence[Tensor], t: Tensor, text: Sequence[Tensor], pooled: Tensor, guidance: Tensor | None
@@ -319,3 +358,15 @@ class VideoDiT(nn.Module):
         if config.guidance != (guidance is not None):
             expected = "needs guidance [B], 1000 times the scale" if config.guidance else "has no guidance embedding"
             raise ValueError(f"this preset {expected}; got {'none' if guidance is None else 'guidance'}")
+
+    def _check_clean(self, latents: Sequence[Tensor], clean_frames: Sequence[int]) -> None:
+        if len(clean_frames) != len(latents) or set(clean_frames) - {0, 1}:
+            raise ValueError(
+                f"clean_frames is 0 or 1 for each of {len(latents)} latents, got {list(clean_frames)}; "
+                "1 = the first latent frame is clean (image-to-video)"
+            )
+        if any(clean_frames) and self.config.patch_size[0] != 1:
+            raise ValueError(f"a clean first frame needs patches of one frame, got {self.config.patch_size}")
+        still = [i for i, frames in enumerate(clean_frames) if frames and latents[i].shape[1] == 1]
+        if still:
+            raise ValueError(f"latents {still} are images: with the first frame clean there is nothing left to predict")

@@ -1,59 +1,28 @@
 """The parts the diffusion transformer is made of, for samples packed without padding.
 
 Samples of any size lie one after the other in a row of tokens; `lengths` says where one ends and the next begins.
-Linear layers and norms do not care where that is. Modulation gives each token its own sample's vector, attention
-stays inside a sample:
+Linear layers and norms do not care where that is. Modulation gives each token the vector of its group (see
+model/rows.py: mostly a whole sample), attention stays inside a sample:
 
     row_SD   [ sample 0 ........ | sample 1 .. | sample 2 .. ]
                  one SDPA call     one SDPA call for the run of equal lengths
 
 So no token, key or product is spent on padding, and no S x S mask exists (DiT, arXiv 2212.09748, for the modulation).
 
-Legend: B samples, S tokens of the row, D width, H heads, E channels of one head.
+Legend: B samples or groups, S tokens of the row, D width, H heads, E channels of one head.
 """
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from model.rope import Rotation
-
 NORM_EPS = 1e-6
 SINUSOID_CHANNELS = 256
 SINUSOID_MAX_PERIOD = 10_000.0
-
-
-@dataclass(frozen=True)
-class Layout:
-    """Where each sample's tokens lie. `video` and `text` are tokens per sample; `rotation` covers the joint row.
-
-    The joint row holds video then text of sample 0, video then text of sample 1, and so on. Text tokens have the
-    identity as their rotation.
-    """
-
-    video: tuple[int, ...]
-    text: tuple[int, ...]
-    rotation: Rotation
-
-    @property
-    def joint(self) -> tuple[int, ...]:
-        """Video and text tokens together, per sample."""
-        return tuple(video + text for video, text in zip(self.video, self.text, strict=True))
-
-    def join(self, video: Tensor, text: Tensor) -> Tensor:
-        """Interleave a video row and a text row, sample by sample, into the joint row (along dimension 0)."""
-        pairs = zip(video.split(list(self.video)), text.split(list(self.text)), strict=True)
-        return torch.cat([piece for pair in pairs for piece in pair])
-
-    def part(self, joint: Tensor) -> tuple[Tensor, Tensor]:
-        """Undo `join`: the video row and the text row."""
-        pieces = joint.split([length for pair in zip(self.video, self.text, strict=True) for length in pair])
-        return torch.cat(pieces[0::2]), torch.cat(pieces[1::2])
 
 
 def split_heads(qkv: Tensor, num_heads: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -5,6 +5,9 @@
 Released settings: 50 steps, shift 7 (17 below 20 steps), embedded guidance 6, no classifier-free guidance. Latents and
 updates are float32 whatever the network's dtype, and noise comes from the caller's generator, so a CPU generator
 gives the same noise on every device.
+
+Image-to-video (token-replace of HunyuanVideo-I2V): the first latent frame is the image's and stays as it is, the rest
+is denoised. As in the released pipeline the walk starts from noise with a thousandth of the image in every frame.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,6 +23,9 @@ if TYPE_CHECKING:  # model.text needs transformers, sampling does not
     from model.text import TextState
 
 LatentShape = tuple[int, int, int, int]  # channels, latent frames, latent height, latent width
+
+
+IMAGE_SHARE = 0.001  # of the first frame in the noise that an image-to-video sample starts from
 
 
 def sigma_schedule(num_steps: int, shift: float) -> Tensor:
@@ -53,6 +59,8 @@ def sample(
     cfg_scale: float = 1.0,
     negative: "TextState | None" = None,
     progress: Callable[[int, int], None] | None = None,
+    first: Sequence[Tensor | None] | None = None,
+    bfloat16_guidance: bool = False,
 ) -> list[Tensor]:
     """Draw one latent per shape, in the DiT's scale (`vae.from_latent` before `vae.decode`), float32 [C, T, H, W].
 
@@ -61,27 +69,59 @@ def sample(
     cfg_scale: classifier-free guidance, negative + cfg_scale * (positive - negative); other than 1 it needs
     `negative`, doubles the work and puts both predictions in one packed forward.
     progress: called after each step with (steps done, num_steps).
+    first: per shape the clean first latent frame [C, 1, H, W] in the DiT's scale, or None for text-to-video.
+    bfloat16_guidance: round the guidance input as the official pipeline does (see `guidance_input`).
     """
     if cfg_scale != 1.0 and negative is None:
         raise ValueError(f"cfg_scale {cfg_scale} needs a negative prompt (an empty one will do); 1.0 needs none")
     weight = next(model.parameters())
     noise = [torch.randn(shape, generator=generator, device=generator.device) for shape in shapes]
     x = [one.to(weight.device) for one in noise]
+    images = _first_frames(first, shapes, weight.device)
+    x = [one if image is None else _start(one, image) for one, image in zip(x, images, strict=True)]
     text, pooled = [states.to(weight) for states in text], pooled.to(weight)
     if cfg_scale != 1.0 and negative is not None:
         text = [*text, *([negative.states.to(weight)] * len(x))]
         pooled = torch.cat((pooled, negative.pooled.to(weight).expand_as(pooled)))
-    scales = None if guidance is None else torch.full((len(text),), guidance_input(guidance), device=weight.device)
+    given = 0.0 if guidance is None else guidance_input(guidance, bfloat16_guidance)
+    scales = None if guidance is None else torch.full((len(text),), given, device=weight.device)
 
     sigmas = sigma_schedule(num_steps, shift)
     copies = len(text) // len(x)
+    clean = [int(image is not None) for image in images] * copies
     for step, (s, s_next) in enumerate(zip(sigmas[:-1].tolist(), sigmas[1:].tolist(), strict=True), start=1):
         t = torch.full((len(text),), s * NUM_TRAIN_TIMESTEPS, device=weight.device)
-        v = model([one.to(weight) for one in x] * copies, t, text, pooled, scales)
+        v = model([one.to(weight) for one in x] * copies, t, text, pooled, scales, clean)
         if copies == 2:
             positive, without = v[: len(x)], v[len(x) :]
             v = [b.float() + cfg_scale * (a.float() - b.float()) for a, b in zip(positive, without, strict=True)]
-        x = [one + (s_next - s) * velocity.float() for one, velocity in zip(x, v, strict=True)]
+        moved = (one + (s_next - s) * velocity.float() for one, velocity in zip(x, v, strict=True))
+        x = [one if image is None else _keep(one, image) for one, image in zip(moved, images, strict=True)]
         if progress is not None:
             progress(step, num_steps)
     return x
+
+
+def _first_frames(
+    first: Sequence[Tensor | None] | None, shapes: Sequence[LatentShape], device: torch.device
+) -> list[Tensor | None]:
+    """One clean frame or None per shape, float32 on the device."""
+    images = [None] * len(shapes) if first is None else list(first)
+    if len(images) != len(shapes):
+        raise ValueError(f"first holds a frame or None per shape: {len(shapes)} shapes, got {len(images)}")
+    for (channels, _, height, width), image in zip(shapes, images, strict=True):
+        if image is not None and image.shape != (channels, 1, height, width):
+            raise ValueError(
+                f"the first frame of a sample is {[channels, 1, height, width]}, got {list(image.shape)}; "
+                "encode the image at the sample's size and take vae.to_latent(...)[0]"
+            )
+    return [None if image is None else image.to(device, torch.float32) for image in images]
+
+
+def _keep(x: Tensor, image: Tensor) -> Tensor:
+    """`x` with its first frame put back."""
+    return torch.cat((image, x[:, 1:]), dim=1)
+
+
+def _start(noise: Tensor, image: Tensor) -> Tensor:
+    return _keep((1.0 - IMAGE_SHARE) * noise + IMAGE_SHARE * image, image)

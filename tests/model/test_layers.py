@@ -3,8 +3,7 @@
 import pytest
 import torch
 
-from model.layers import Layout, ScalarEmbedder, add_gated, modulate, sinusoid, split_heads
-from model.rope import Rotation
+from model.layers import ScalarEmbedder, add_gated, modulate, sinusoid, split_heads
 
 
 @pytest.mark.parametrize("lengths", [[6], [3, 3], [2, 1, 3]])
@@ -15,16 +14,6 @@ def test_modulation_and_gate_use_each_token_s_own_sample(lengths: list[int]) -> 
     normed = (x - x.mean(-1, keepdim=True)) / (x.var(-1, keepdim=True, unbiased=False) + 1e-6).sqrt()
     torch.testing.assert_close(modulate(x, shift, scale, lengths), normed * (1 + scale[sample]) + shift[sample])
     torch.testing.assert_close(add_gated(residual, x, gate, lengths), residual + gate[sample] * x)
-
-
-def test_a_joint_row_holds_video_then_text_of_each_sample_and_parts_again() -> None:
-    layout = Layout((2, 1), (1, 3), Rotation(torch.empty(0), torch.empty(0)))
-    video, text = torch.tensor([[1.0], [2.0], [3.0]]), torch.tensor([[-1.0], [-2.0], [-3.0], [-4.0]])
-    joint = layout.join(video, text)
-    assert joint.flatten().tolist() == [1, 2, -1, 3, -2, -3, -4]
-    assert layout.joint == (3, 4)
-    parted = layout.part(joint)
-    assert torch.equal(parted[0], video) and torch.equal(parted[1], text)
 
 
 def test_fused_projections_hold_query_then_key_then_value() -> None:
