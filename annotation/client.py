@@ -73,8 +73,14 @@ class Client:
     def __exit__(self, *_: object) -> None:
         self._http.close()
 
-    def open_project(self, title: str, label_config: str, overlap: int, instruction: str, media: Path) -> Project:
-        """The project of that title, made or brought up to date; `media` is the folder whose clips its tasks show."""
+    def open_project(
+        self, title: str, label_config: str, overlap: int, instruction: str, media: Path | None = None
+    ) -> Project:
+        """The project of that title, made or brought up to date.
+
+        Args:
+            media: folder whose clips its tasks show by the server's local-files route; None: they come from elsewhere.
+        """
         settings = {
             "label_config": label_config,
             "maximum_annotations": overlap,
@@ -88,13 +94,17 @@ class Client:
         else:
             created = self._sdk.projects.create(title=title, sampling="Sequential sampling", **settings)
             project_id = int(created.id or 0)
-        storages = self._sdk.import_storage.local.list(project=project_id)
-        if str(media) not in {storage.path for storage in storages}:
-            # Nothing is synchronised from it: the entry alone lets tasks refer to files below the folder.
-            self._sdk.import_storage.local.create(
-                project=project_id, path=str(media), use_blob_urls=True, title="clips"
-            )
+        if media is not None:
+            self._show_files_below(media, project_id)
         return Project(project_id, title, self.url, overlap)
+
+    def _show_files_below(self, folder: Path, project_id: int) -> None:
+        """Let tasks refer to files there, by a storage entry that nothing is synchronised from."""
+        storages = self._sdk.import_storage.local.list(project=project_id)
+        if str(folder) not in {storage.path for storage in storages}:
+            self._sdk.import_storage.local.create(
+                project=project_id, path=str(folder), use_blob_urls=True, title="clips"
+            )
 
     def push(
         self, project: Project, tasks: Sequence[Task], on_chunk: Callable[[int], None] | None = None

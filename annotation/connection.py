@@ -97,7 +97,8 @@ def connect(
         on_wait: called with the seconds waited so far while the embedded server starts.
 
     Raises:
-        UserError: Label Studio is not installed, the API key is missing, or the workspace is not a local folder.
+        UserError: Label Studio is not installed, the API key is missing, or the workspace is not a local folder and
+            the embedded server or its local-files route would need one.
     """
     if settings.url:
         key = os.environ.get(API_KEY_VARIABLE, "")
@@ -111,9 +112,11 @@ def connect(
         home = _local(workspace, HOME)
         running = ensure(home, _local(workspace, MEDIA), settings.server, on_wait)
         server, client = EMBEDDED, Client(running.url, signed_in(home, running.url, ADMIN).token)
-    media = _local(workspace, MEDIA, PROXY_FOLDER)
-    media.mkdir(parents=True, exist_ok=True)
     try:
+        media = None
+        if settings.routing.media == "local-files":
+            media = _local(workspace, MEDIA, PROXY_FOLDER)
+            media.mkdir(parents=True, exist_ok=True)
         desks = tuple(
             Desk(
                 screen,
@@ -139,6 +142,6 @@ def _local(workspace: Workspace, *parts: str) -> Path:
         return workspace.local_path(*parts)
     except ValueError as error:
         raise UserError(
-            f"Label Studio reads clips from a local folder, and the workspace is {workspace.uri}; "
-            "run route and collect in a local workspace"
+            f"the workspace is {workspace.uri}, and the embedded Label Studio and its local-files route need a local "
+            "folder; name a server of your own in annotation.url and set annotation.routing.media to presigned"
         ) from error

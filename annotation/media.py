@@ -4,12 +4,13 @@
     serve         http://127.0.0.1:8081/clips/<id>.mp4       `dailies serve` runs meanwhile
     presigned     https://bucket.../<id>.mp4?X-Amz-...       signed with our keys, works for a week at most
 
-A presigned address needs no login and no server of ours. It ends after `presigned_hours` (AWS's signature version 4
-allows a week), and the bucket's CORS rules must allow Label Studio's origin. It holds the key's id, never the secret.
+A presigned address needs no login, no server of ours and no folder of this machine, but a Label Studio that is there
+already. It ends after `presigned_hours` (AWS's signature version 4 allows a week), and the bucket's CORS rules must
+allow Label Studio's origin. It holds the key's id, never the secret.
 """
 
 import os
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from boto3.session import Session
 from botocore.config import Config
@@ -41,10 +42,24 @@ def media_addresses(workspace: Workspace, clip_ids: list[str], settings: Routing
             return presigned(workspace.uri, clip_ids, round(settings.presigned_hours * 3600))
 
 
+def media_advice(workspace: Workspace, page_url: str, settings: RoutingSettings) -> str:
+    """What to do where the server does not give the browser what `media_addresses` names."""
+    match settings.media:
+        case "local-files":
+            return (
+                f"see that {page_url} serves local files (LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED) and that its "
+                f"LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT is {workspace.path(MEDIA)}"
+            )
+        case "serve":
+            return f"see that `dailies serve` runs on this workspace and is reached at {settings.serve.url}"
+        case "presigned":
+            return f"see that your keys may read the bucket and that its CORS rules let {page_url} GET with Range"
+
+
 def presigned(workspace_uri: str, clip_ids: list[str], expires_s: int) -> dict[str, str]:
     """Clip id -> an address of its proxy that the store honours for `expires_s` seconds. Asks nobody, only signs.
 
-    Keys, region and endpoint are found as for reading the workspace: in its URI, else in the environment.
+    Keys come from the environment, region and endpoint from the workspace's URI or else from there.
 
     Raises:
         UserError: the workspace is not on S3, or there are no keys.
@@ -61,11 +76,7 @@ def presigned(workspace_uri: str, clip_ids: list[str], expires_s: int) -> dict[s
     if endpoint and "://" not in endpoint:
         endpoint = f"{options.get('scheme', 'https')}://{endpoint}"
     style = {"addressing_style": "path"} if endpoint else {}
-    session = Session(
-        aws_access_key_id=unquote(parts.username) if parts.username else None,
-        aws_secret_access_key=unquote(parts.password) if parts.password else None,
-        region_name=options.get("region"),
-    )
+    session = Session(region_name=options.get("region"))
     if session.get_credentials() is None:
         raise UserError(
             "presigned addresses are signed with your keys and there are none; "

@@ -1,23 +1,23 @@
 """Pre-flight: whether a clip will play on the annotator's page, found out before there is a task.
 
-    address --Range request as the player sends it--> status, CORS, 206 --+
-    file -----------------------------------------------------------------+--PyAV--> codec, a frame --> "" or why not
+    address --Range request as the player sends it--> status, CORS, type, 206 --first bytes--> PyAV --> codec, a frame
+      relative to Label Studio: signed in as its member                           |
+      elsewhere: as a stranger, who is all that a browser is there                +--> "" or given, expected, to do
 
 Label Studio says nothing when a clip cannot play: the page shows a spinner and still offers Submit (looked at in
-Chromium). So every address is asked as the page's player would: from the page's origin, with a Range. Then the demuxer
-reads the same bytes through Range requests, wherever the index lies in the file, and decodes one frame. Chromium plays
-H.264, VP8, VP9 and AV1, also 4:4:4, and no HEVC (looked at). More than 8 bits a sample are refused but for VP9 and
-AV1 with 10, which is part of their usual profiles: Chromium plays such H.264, not every browser does.
+Chromium). So every address is asked as the page's player would: from the page's origin, with a Range. The demuxer reads
+what came, and more by further ranges where the index lies at the end, and decodes one frame. Chromium plays H.264, VP8,
+VP9 and AV1, also 4:4:4, and no HEVC (looked at). More than 8 bits a sample are refused but for VP9 and AV1 with 10,
+which is part of their usual profiles: Chromium plays such H.264, not every browser does.
 
-Files behind Label Studio's own route lie on this machine and on the page's own origin; they are looked at on disk.
-Four seconds at 480 lines take 11 ms of CPU there and 16 ms by an address; writing that proxy takes 0.9 s.
+A clip costs 14 ms of CPU here, and 40 ms in Label Studio where it serves the file: 26 clips/s with two cores shared by
+both. Writing that clip's proxy takes 0.9 s.
 """
 
 import io
 import re
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -31,6 +31,8 @@ CONTAINERS = {"mp4", "webm"}
 DEEP = re.compile(r"p(9|10|12|14|16)(le|be)$|gray(9|1[0-6])")
 TEN_BITS = re.compile(r"p10(le|be)$")
 BLOCK_BYTES = 256 * 1024
+UNNAMED_TYPES = {"", "application/octet-stream", "binary/octet-stream"}  # browsers look for themselves
+Authorization = Callable[[], Mapping[str, str]]
 CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
 
 
@@ -42,42 +44,60 @@ class PreflightSettings(BaseModel, frozen=True, extra="forbid"):
 
 
 class DoesNotPlay(Exception):
-    """Why, in words for a person."""
+    """What was given and what was expected, in words for a person."""
 
 
-def check_files(files: Mapping[str, Path], settings: PreflightSettings) -> dict[str, str]:
-    """Clip id -> why its file would not play, or empty; each clip is there."""
-    return _in_threads(files, settings, _check_file)
+class NotServed(DoesNotPlay):
+    """The server keeps the browser from the file, whatever is in it."""
 
 
-def check_addresses(addresses: Mapping[str, str], page_origin: str, settings: PreflightSettings) -> dict[str, str]:
-    """Clip id -> why its address would not play, or empty; each clip is there.
+def check_addresses(
+    addresses: Mapping[str, str],
+    page_url: str,
+    settings: PreflightSettings,
+    advice: str,
+    authorization: Authorization = dict,
+) -> dict[str, str]:
+    """Clip id -> why its address would not play (what was given, what was expected, what to do), or empty.
 
     Args:
-        page_origin: address of Label Studio as the annotator's browser sees it; only scheme, host and port count.
+        addresses: clip id -> an address; one that begins with a slash is on Label Studio itself.
+        page_url: Label Studio as the annotator's browser sees it; pages of its scheme, host and port play the clips.
+        advice: what to do where the server is at fault.
+        authorization: the header of one of its members, for requests to Label Studio itself and no others; asked for
+            each request, since some tokens last 300 s.
     """
-    loopback = all(is_loopback(address) for address in addresses.values())
-    limits = httpx.Limits(max_connections=settings.threads)
+    full = {address: _absolute(address, page_url) for address in addresses.values()}
+    loopback = all(map(is_loopback, full.values()))
+
+    def said(address: str) -> str:
+        try:
+            check_address(session, full[address], page_url, authorization if address.startswith("/") else dict)
+        except DoesNotPlay as reason:
+            return f"{_without_signature(full[address])}: {reason}; {_to_do(reason, advice)}"
+        return ""
+
     # A server on loopback must not be asked for through a proxy.
-    with httpx.Client(
-        timeout=settings.timeout_s, limits=limits, follow_redirects=True, trust_env=not loopback
-    ) as session:
-        return _in_threads(addresses, settings, lambda address: check_address(session, address, page_origin))
+    with (
+        httpx.Client(timeout=settings.timeout_s, follow_redirects=True, trust_env=not loopback) as session,
+        ThreadPoolExecutor(settings.threads) as threads,
+    ):
+        return dict(zip(addresses, threads.map(said, addresses.values()), strict=True))
 
 
-def check_address(session: httpx.Client, address: str, page_origin: str) -> None:
+def check_address(session: httpx.Client, address: str, page_url: str, authorization: Authorization) -> None:
     """Ask for an address as the player does, and decode one frame of what comes.
 
     Raises:
         DoesNotPlay: see the message.
     """
-    remote = _Remote(session, address, page_origin)
+    remote = _Remote(session, address, page_url, authorization)
     remote.open()
     check_media(io.BufferedReader(remote, BLOCK_BYTES))
 
 
 def check_media(source: Any) -> None:
-    """Whether browsers play this file (a path or an open binary file).
+    """Whether browsers play this open binary file.
 
     Raises:
         DoesNotPlay: see the message.
@@ -107,67 +127,61 @@ def is_loopback(address: str) -> bool:
 class _Remote(io.RawIOBase):
     """A file behind an address, read by Range requests as a player reads it."""
 
-    def __init__(self, session: httpx.Client, address: str, page_origin: str) -> None:
-        page = urlsplit(page_origin)
-        self.session, self.address, self.page_origin = session, address, f"{page.scheme}://{page.netloc}"
-        self.size_bytes, self.position = 0, 0
+    def __init__(self, session: httpx.Client, address: str, page_url: str, authorization: Authorization) -> None:
+        self.session, self.address, self.authorization = session, address, authorization
+        self.page_origin = _origin(page_url)
+        self.size_bytes, self.position, self.beginning = 0, 0, b""
 
     def open(self) -> None:
-        """The first request, which proves status, CORS and Range."""
-        answer = self._ask(0, 0)
+        """The first request, which proves status, CORS, type and Range, and brings the first bytes."""
+        answer = self._ask(0, BLOCK_BYTES - 1)
+        if answer.status_code == 416:
+            raise DoesNotPlay("the file is empty")
         if answer.status_code not in (200, 206):
-            raise DoesNotPlay(_refusal(answer.status_code))
+            raise NotServed(_refusal(answer.status_code))
         self._check_origin(answer)
+        kind = answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        if not kind.startswith("video/") and kind not in UNNAMED_TYPES:
+            raise NotServed(f"the server gives {kind}, expected video/mp4 or video/webm")
         whole = CONTENT_RANGE.fullmatch(answer.headers.get("Content-Range", ""))
         if answer.status_code == 200 or whole is None:
             said = "the whole file" if answer.status_code == 200 else "a part without saying which (Content-Range)"
-            raise DoesNotPlay(f"it cannot seek: asked for a range, the server gave {said}")
+            raise NotServed(f"it cannot seek: asked for a range, the server gave {said}, expected 206 and that range")
         self.size_bytes = int(whole[3])
+        self.beginning = _part(answer, 0, min(BLOCK_BYTES, self.size_bytes) - 1, self.size_bytes)
 
     def _check_origin(self, answer: httpx.Response) -> None:
-        parts = urlsplit(str(answer.url))
-        if f"{parts.scheme}://{parts.netloc}" == self.page_origin:
+        if _origin(str(answer.url)) == self.page_origin:
             return
         allowed = answer.headers.get("Access-Control-Allow-Origin", "")
         if allowed not in ("*", self.page_origin):
             said = f"only {allowed}" if allowed else "no other origin (no Access-Control-Allow-Origin)"
-            raise DoesNotPlay(f"the browser may not read it: pages of {self.page_origin} ask, the server allows {said}")
+            raise NotServed(f"the browser may not read it: pages of {self.page_origin} ask, the server allows {said}")
 
     def _ask(self, start: int, end: int) -> httpx.Response:
         headers = {"Range": f"bytes={start}-{end}", "Origin": self.page_origin, "Accept-Encoding": "identity"}
+        headers |= self.authorization()  # a redirect to another server does not carry it along
         try:
             with self.session.stream("GET", self.address, headers=headers) as answer:
                 if answer.status_code == 206:
                     answer.read()
                 return answer
         except httpx.TimeoutException as error:
-            raise DoesNotPlay("the server does not answer in time") from error
+            raise NotServed("the server does not answer in time") from error
         except (httpx.TransportError, httpx.InvalidURL, httpx.TooManyRedirects) as error:
-            raise DoesNotPlay(f"the server cannot be reached: {error or type(error).__name__}") from error
+            raise NotServed(f"the server cannot be reached: {error or type(error).__name__}") from error
 
     def readinto(self, buffer: Any) -> int:
         wanted = min(len(buffer), self.size_bytes - self.position)
         if wanted <= 0:
             return 0
-        end = self.position + wanted - 1
-        answer = self._ask(self.position, end)
-        given = CONTENT_RANGE.fullmatch(answer.headers.get("Content-Range", ""))
-        if (
-            answer.status_code != 206
-            or given is None
-            or given.groups()
-            != (
-                str(self.position),
-                str(end),
-                str(self.size_bytes),
-            )
-        ):
-            raise DoesNotPlay(f"it cannot seek: asked for bytes {self.position} to {end}, the server gave others")
-        if len(answer.content) != wanted:
-            raise DoesNotPlay(f"the server promised {wanted} bytes and sent {len(answer.content)}")
-        buffer[:wanted] = answer.content
-        self.position += wanted
-        return wanted
+        piece = self.beginning[self.position : self.position + wanted]
+        if not piece:
+            end = self.position + wanted - 1
+            piece = _part(self._ask(self.position, end), self.position, end, self.size_bytes)
+        buffer[: len(piece)] = piece
+        self.position += len(piece)
+        return len(piece)
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         start = {io.SEEK_SET: 0, io.SEEK_CUR: self.position, io.SEEK_END: self.size_bytes}[whence]
@@ -184,10 +198,14 @@ class _Remote(io.RawIOBase):
         return True
 
 
-def _check_file(path: Path) -> None:
-    if not path.is_file():
-        raise DoesNotPlay("there is no such file")
-    check_media(str(path))
+def _part(answer: httpx.Response, start: int, end: int, size_bytes: int) -> bytes:
+    """The bytes of an answer, which must be those from `start` to `end`."""
+    given = CONTENT_RANGE.fullmatch(answer.headers.get("Content-Range", ""))
+    if answer.status_code != 206 or given is None or given.groups() != (str(start), str(end), str(size_bytes)):
+        raise NotServed(f"it cannot seek: asked for bytes {start} to {end}, the server gave others")
+    if len(answer.content) != end + 1 - start:
+        raise NotServed(f"the server promised {end + 1 - start} bytes and sent {len(answer.content)}")
+    return answer.content
 
 
 def _check_coding(codec: str, pixel_format: str) -> None:
@@ -209,21 +227,28 @@ def _duration_s(container: Any, stream: Any) -> float:
 
 def _refusal(status: int) -> str:
     meanings = {
-        401: "it asks for a login",
-        403: "it refuses, or the address has expired",
-        404: "there is no such file",
-        416: "the file is empty",
+        401: " (it asks for a login)",
+        403: " (it refuses, or the address has expired)",
+        404: " (there is no such file, or we may not see it)",
     }
-    return f"the server answered {status}" + (f": {meanings[status]}" if status in meanings else "")
+    return f"the server answered {status}{meanings.get(status, '')}, expected 206 and a part of the file"
 
 
-def _in_threads(things: Mapping[str, Any], settings: PreflightSettings, check: Callable[[Any], None]) -> dict[str, str]:
-    def said(thing: Any) -> str:
-        try:
-            check(thing)
-        except DoesNotPlay as reason:
-            return str(reason)
-        return ""
+def _absolute(address: str, page_url: str) -> str:
+    return f"{page_url.rstrip('/')}{address}" if address.startswith("/") else address
 
-    with ThreadPoolExecutor(settings.threads) as threads:
-        return dict(zip(things, threads.map(said, things.values()), strict=True))
+
+def _origin(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def _without_signature(address: str) -> str:
+    """The address as people and reports may see it: whoever has a presigned one whole may read the file."""
+    return address.partition("?")[0] if "Signature=" in address else address
+
+
+def _to_do(reason: DoesNotPlay, advice: str) -> str:
+    if isinstance(reason, NotServed):
+        return advice
+    return "delete the file and run `dailies route` again, which writes it anew"

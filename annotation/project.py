@@ -17,8 +17,9 @@ browsers leave to the page) or `ctrl+alt` before it, so that text typed beside a
 """
 
 from typing import Literal
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, Field, field_validator, model_validator
 
 from annotation.captions import DraftSettings
 from annotation.routing import RoutingSettings
@@ -69,6 +70,13 @@ class AnnotationSettings(BaseModel, frozen=True, extra="forbid"):
     drafts: DraftSettings = DraftSettings()
     routing: RoutingSettings = RoutingSettings()
     drafter: DrafterSettings = DrafterSettings()
+
+    @field_validator("url")
+    @classmethod
+    def _holds_no_secret(cls, url: str) -> str:
+        if urlsplit(url).password or urlsplit(url).query:
+            raise ValueError(f"url must hold no password, key or query; an API key belongs in {API_KEY_VARIABLE}")
+        return url
 
     @model_validator(mode="after")
     def _enough_people(self) -> "AnnotationSettings":

@@ -20,13 +20,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from annotation.captions import draft_caption
+from annotation.client import Client
 from annotation.connection import MEDIA, Connection, Desk, connect
 from annotation.drafting import best_draft
 from annotation.gold import load_gold
-from annotation.media import media_addresses
-from annotation.preflight import check_addresses, check_files
+from annotation.media import media_addresses, media_advice
+from annotation.preflight import check_addresses
 from annotation.routing import Plan, Pool, Routed, plan
-from annotation.tasks import PROXY_FOLDER, proxy_path, to_task
+from annotation.tasks import PROXY_FOLDER, to_task
 from curation.catalogue import Catalogue
 from curation.records import Caption, Clip, Decision, Failure, content_id
 from curation.tables import PushedTask
@@ -135,7 +136,7 @@ def push(
     missing = _clips(context, [clip_id for clip_id in routed if clip_id not in there])
     if missing:
         write_proxies(context, missing)
-    addresses = playable(context, client.url, project.title, missing)
+    addresses = playable(context, client, project.title, missing)
     ready = [clip for clip in missing if clip.clip_id in addresses]
     rowless = _clips(context, [clip_id for clip_id in routed if clip_id in there - rows])
     drafts = _drafts(context, [*ready, *rowless])
@@ -154,17 +155,14 @@ def push(
     return RouteTally(len(routed), len(pushed), len(there | raced), len(missing) - len(ready), len(on_server))
 
 
-def playable(context: Context, page_url: str, title: str, clips: list[Clip]) -> dict[str, str]:
+def playable(context: Context, client: Client, title: str, clips: list[Clip]) -> dict[str, str]:
     """Clip id -> address of those that will play on the page; the others become failures of the project, this run's."""
     workspace, settings = context.workspace, context.recipe.annotation.routing
     written = workspace.file_names(MEDIA, PROXY_FOLDER)
     by_id = {clip.clip_id: clip for clip in clips if f"{clip.clip_id}.mp4" in written}
     addresses = media_addresses(workspace, [*by_id], settings)
-    if settings.media == "local-files":
-        files = {clip_id: workspace.local_path(MEDIA, *proxy_path(clip_id).split("/")) for clip_id in by_id}
-        said = check_files(files, settings.preflight)
-    else:
-        said = check_addresses(addresses, page_url, settings.preflight)
+    advice = media_advice(workspace, client.url, settings)
+    said = check_addresses(addresses, client.url, settings.preflight, advice, client.authorization)
     digest, now = content_id("pre-flight", settings.media, title), datetime.now(UTC).isoformat()
     failures = [
         Failure("route", digest, clip_id, _label(by_id[clip_id]), DOES_NOT_PLAY, why, now)
@@ -174,8 +172,6 @@ def playable(context: Context, page_url: str, title: str, clips: list[Clip]) -> 
     workspace.table("failures").append(f"route-{digest}", failures)
     for failure in failures[:NUM_SHOWN]:
         print(f"route: {failure.label} does not play: {failure.detail}", flush=True)
-    if failures and settings.media == "serve":
-        print(f"route: does `dailies serve` run at {settings.serve.url}?", flush=True)
     return {clip_id: addresses[clip_id] for clip_id, why in said.items() if not why}
 
 

@@ -9,6 +9,7 @@ import pytest
 from pyarrow import fs as pafs
 
 from curation.filesystem import located
+from curation.records import UserError
 from curation.tables import Workspace
 from tests.flaky_store import flaky_store
 
@@ -24,7 +25,7 @@ def test_a_path_is_local_with_and_without_a_scheme(tmp_path: Path) -> None:
 def test_unknown_schemes_and_options_are_refused() -> None:
     with pytest.raises(pa.ArrowInvalid):
         located("ftp://host/file")
-    with pytest.raises(ValueError, match="unknown option speed; an S3 address has region, scheme, endpoint_override"):
+    with pytest.raises(UserError, match="unknown option speed; an S3 address has region, scheme, endpoint_override"):
         located("s3://bucket/prefix?speed=9")
 
 
@@ -46,6 +47,13 @@ def test_a_store_that_fails_one_request_in_twenty_loses_nothing(flaky: tuple[str
 
 
 def test_an_s3_address_carries_its_options() -> None:
-    filesystem, path = located("s3://key:secret@bucket/some/prefix?region=eu-west-1&endpoint_override=127.0.0.1:1")
+    filesystem, path = located("s3://bucket/some/prefix?region=eu-west-1&endpoint_override=127.0.0.1:1")
     assert isinstance(filesystem, pafs.S3FileSystem) and filesystem.region == "eu-west-1"
     assert path == "bucket/some/prefix"
+
+
+@pytest.mark.parametrize("start", ["s3://mykey:se%2Fcret", "s3://mykey", "gs://mykey:se%2Fcret"])
+def test_keys_in_an_address_are_refused_without_saying_them(start: str) -> None:
+    with pytest.raises(UserError, match="AWS_SECRET_ACCESS_KEY") as caught:
+        located(f"{start}@bucket/some/prefix")
+    assert "se%2Fcret" not in str(caught.value) and "mykey" not in str(caught.value)

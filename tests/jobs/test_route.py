@@ -5,6 +5,7 @@ import threading
 import pytest
 
 from annotation.captions import BY_FACTS
+from annotation.client import Client
 from annotation.connection import MEDIA, connect
 from annotation.media_server import make_server
 from annotation.routing import Routed
@@ -72,27 +73,43 @@ def test_a_clip_that_does_not_play_is_a_failure_until_it_does(tmp_path, capsys):
     gone.write_bytes(b"")
     page = "http://127.0.0.1:8080"
     server = make_server(folder.parent, "127.0.0.1", 0, page)
+    served = with_settings(context, {"routing": {"media": "serve", "serve": {"port": server.port}}})
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:
-        for media in ("serve", "local-files"):
-            served = with_settings(context, {"routing": {"media": media, "serve": {"port": server.port}}})
-            addresses = route.playable(served, page, "Playing", clips)
-            assert set(addresses) == {clips[0].clip_id}
+        with Client(page, "a" * 40) as client:
+            assert set(route.playable(served, client, "Playing", clips)) == {clips[0].clip_id}
             failures = [row for row in workspace.table("failures").records() if row.job == "route"]
-            assert {row.input_id for row in failures} >= {clips[1].clip_id, clips[2].clip_id}
+            assert {row.input_id for row in failures} == {clips[1].clip_id, clips[2].clip_id}
             assert any("browsers do not play hevc" in row.detail for row in failures)
-        assert "film.mp4, " in capsys.readouterr().out
-        hevc.write_bytes(good.read_bytes())
-        gone.write_bytes(good.read_bytes())
-        for media in ("serve", "local-files"):
-            served = with_settings(context, {"routing": {"media": media, "serve": {"port": server.port}}})
-            assert len(route.playable(served, page, "Playing", clips)) == 3
+            assert f" s does not play: http://127.0.0.1:{server.port}/" in capsys.readouterr().out
+            hevc.write_bytes(good.read_bytes())
+            gone.write_bytes(good.read_bytes())
+            assert len(route.playable(served, client, "Playing", clips)) == 3
         assert [row for row in workspace.table("failures").records() if row.job == "route"] == []
     finally:
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+@pytest.mark.slow
+@pytest.mark.live
+def test_label_studios_own_route_is_tried_before_there_is_a_task(label_studio_workspace):
+    context = reviewed_context(label_studio_workspace, "Pre-flight test")
+    clips, workspace = clips_in(context), context.workspace
+    with connect(workspace, context.recipe.annotation) as connection:
+        folder = workspace.local_path(MEDIA, "clips")
+        moving_texture(folder / f"{clips[0].clip_id}.mp4", seconds=0.5, size=(160, 96))
+        (folder / f"{clips[1].clip_id}.mp4").write_text("no video")
+        try:
+            there = route.playable(context, connection.client, connection.project.title, clips[:2])
+            (folder / f"{clips[1].clip_id}.mp4").unlink()
+        finally:
+            (folder / f"{clips[0].clip_id}.mp4").unlink()
+        assert set(there) == {clips[0].clip_id} and connection.client.num_tasks(connection.project) == 0
+    (failure,) = [row for row in workspace.table("failures").records() if row.input_id == clips[1].clip_id]
+    assert failure.detail.startswith(f"{connection.client.url}/data/local-files/?d=clips/{clips[1].clip_id}.mp4: not a")
 
 
 @pytest.mark.slow
