@@ -1,38 +1,18 @@
 """The VAE against diffusers' implementation of the released one, and its rules about time."""
 
-from typing import Any
-
 import pytest
 import torch
 from diffusers.models.autoencoders.autoencoder_kl_hunyuan_video import AutoencoderKLHunyuanVideo
 from torch.nn import functional as F
 
-from model.presets import VAE_PRESETS, VAEConfig
+from model.presets import VAE_PRESETS
 from model.vae import CausalVideoVAE, Posterior
-
-SMALL = VAEConfig(block_out_channels=(8, 8, 16, 16), num_layers=2, num_groups=4)
-
-
-def _pair() -> tuple[CausalVideoVAE, Any]:
-    torch.manual_seed(0)
-    reference: Any = AutoencoderKLHunyuanVideo(
-        block_out_channels=SMALL.block_out_channels,  # pyright: ignore[reportArgumentType]
-        layers_per_block=SMALL.num_layers,
-        norm_num_groups=SMALL.num_groups,
-        latent_channels=SMALL.latent_channels,
-    ).eval()
-    reference.use_framewise_encoding = reference.use_framewise_decoding = False  # else it tiles clips over 16 frames
-    with torch.no_grad():
-        for parameter in reference.parameters():
-            parameter.add_(torch.randn_like(parameter) * 0.05)
-    ours = CausalVideoVAE(SMALL).eval()
-    ours.load_state_dict(reference.state_dict(), strict=True)
-    return ours, reference
+from tests.model.vae_pair import vae_pair
 
 
 @pytest.mark.parametrize("num_frames", [5, 21])
 def test_encode_and_decode_equal_the_reference_under_the_same_names(num_frames: int) -> None:
-    ours, reference = _pair()
+    ours, reference = vae_pair()
     video = torch.rand(2, 3, num_frames, 32, 48) * 2 - 1
     with torch.no_grad():
         posterior, expected = ours.encode(video), reference.encode(video).latent_dist
@@ -51,7 +31,7 @@ def test_an_image_takes_a_shorter_way_to_the_reference_s_result() -> None:
     Against float64, this way errs by 1.1e-6 here and the reference's by 1.4e-6, so 1e-6 is out of reach for both.
     """
     for dtype, encode_error, decode_error in ((torch.float64, 1e-12, 1e-12), (torch.float32, 5e-6, 4e-5)):
-        ours, reference = _pair()
+        ours, reference = vae_pair()
         for module in (ours, reference):
             module.to(dtype)
         image = torch.rand(2, 3, 1, 32, 48, dtype=dtype) * 2 - 1
@@ -84,7 +64,7 @@ def test_posterior_samples_by_generator_and_its_kl_is_the_textbook_one() -> None
 
 
 def test_log_variance_is_clamped() -> None:
-    ours = _pair()[0]
+    ours = vae_pair()[0]
     with torch.no_grad():
         assert ours.quant_conv.bias is not None
         ours.quant_conv.bias[16:24] = 1e6
@@ -95,7 +75,7 @@ def test_log_variance_is_clamped() -> None:
 
 
 def test_scaling_there_and_back() -> None:
-    ours = _pair()[0]
+    ours = vae_pair()[0]
     sample = torch.tensor([1.0, -2.0])
     torch.testing.assert_close(ours.to_latent(sample), torch.tensor([0.476986, -0.953972]))
     torch.testing.assert_close(ours.from_latent(ours.to_latent(sample)), sample)
@@ -112,11 +92,11 @@ def test_scaling_there_and_back() -> None:
 )
 def test_a_wrong_size_is_refused_with_the_nearest_legal_one(size: tuple[int, int, int], nearest: str) -> None:
     with pytest.raises(ValueError, match=f"nearest legal size is {nearest}"):
-        _pair()[0].encode(torch.zeros(1, 3, *size))
+        vae_pair()[0].encode(torch.zeros(1, 3, *size))
 
 
 def test_a_wrong_rank_or_channel_count_is_refused() -> None:
-    ours = _pair()[0]
+    ours = vae_pair()[0]
     with pytest.raises(ValueError, match=r"\[B, 3, T, H, W\].*got \[3, 1, 16, 16\]"):
         ours.encode(torch.zeros(3, 1, 16, 16))
     with pytest.raises(ValueError, match=r"\[B, 16, T, H, W\].*got \[1, 3, 1, 2, 2\]"):
