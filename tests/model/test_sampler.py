@@ -55,22 +55,6 @@ def test_schedule_equals_the_reference(num_steps: int, shift: float) -> None:
     torch.testing.assert_close(sigma_schedule(num_steps, shift)[:-1] * 1000, scheduler.timesteps, rtol=1e-6, atol=0)
 
 
-def test_fifty_steps_equal_the_reference_walk() -> None:
-    model, (text, pooled) = _model(), _prompts()
-    ours = sample(model, SHAPES, text, pooled, num_steps=50, shift=7.0, generator=_generator())
-
-    generator = _generator()
-    noise = [torch.randn(shape, generator=generator) for shape in SHAPES]
-    for i, x in enumerate(noise):
-        scheduler = _reference(50, 7.0)
-        for t in scheduler.timesteps:
-            with torch.no_grad():
-                velocity = model([x], t[None], [text[i]], pooled[i : i + 1])[0]
-            x = scheduler.step(velocity, t, x, return_dict=False)[0]
-        assert (x - noise[i]).abs().mean() > 0.1
-        torch.testing.assert_close(ours[i], x, rtol=0, atol=1e-6)
-
-
 def test_a_straight_flow_is_followed_exactly() -> None:
     """With the true velocity to one point, every schedule ends on that point."""
     target = torch.randn(16, 1, 4, 4)
@@ -122,6 +106,42 @@ def test_guidance_is_a_thousand_times_the_scale_and_the_official_rounding_is_a_s
     assert [guidance_input(scale, bfloat16_rounding=True) for scale in (6.0, 5.0, 3.0)] == [6016.0, 4992.0, 3008.0]
 
 
+def test_the_first_frame_stays_in_place_and_moves_the_rest_of_its_own_sample_alone() -> None:
+    model, (text, pooled) = _model(), _prompts()
+    red, blue = torch.full((16, 1, 4, 6), 0.5), torch.full((16, 1, 4, 6), -0.5)
+
+    def walk(image: Tensor | None) -> list[Tensor]:
+        return sample(model, SHAPES, text, pooled, 3, 7.0, _generator(), first=[None, image])
+
+    with_red, with_blue, without = walk(red), walk(blue), walk(None)
+    assert torch.equal(with_red[1][:, :1], red) and torch.equal(with_blue[1][:, :1], blue)
+    assert not torch.equal(with_red[1][:, 1:], with_blue[1][:, 1:])
+    for latents in (with_red, with_blue):
+        torch.testing.assert_close(latents[0], without[0], rtol=0, atol=1e-6)
+
+
+def test_classifier_free_guidance_keeps_the_first_frame_in_both_predictions() -> None:
+    model, (text, pooled) = _model(), _prompts()
+    negative, image = TextState(torch.randn(4, 8), torch.randn(4)), torch.randn(16, 1, 4, 6)
+
+    def walk(states: list[Tensor], vector: Tensor, **more: object) -> Tensor:
+        return sample(model, SHAPES, states, vector, 1, 1.0, _generator(), first=[None, image], **more)[1]  # pyright: ignore[reportArgumentType]
+
+    a, b = walk(text, pooled), walk([negative.states] * 2, negative.pooled.expand(2, -1))
+    guided = walk(text, pooled, cfg_scale=3.0, negative=negative)
+    assert torch.equal(guided[:, :1], image)
+    torch.testing.assert_close(guided, b + 3.0 * (a - b), rtol=0, atol=1e-5)
+
+
+def test_sampling_can_round_guidance_as_the_official_pipeline_does() -> None:
+    model, (text, pooled) = _model(guidance=True), _prompts()
+    given: list[float] = []
+    model.guidance_in.register_forward_pre_hook(lambda _, values: given.append(values[0][0].item()))  # pyright: ignore[reportOptionalMemberAccess]
+    for rounding in (False, True):
+        sample(model, SHAPES, text, pooled, 1, 1.0, _generator(), guidance=6.0, bfloat16_guidance=rounding)
+    assert given == [6000.0, 6016.0]
+
+
 def test_progress_is_told_after_each_step() -> None:
     model, (text, pooled) = _model(), _prompts()
     calls: list[tuple[int, int]] = []
@@ -141,3 +161,7 @@ def test_what_makes_no_sense_is_refused() -> None:
         sample(model, SHAPES, text, pooled, 2, 7.0, _generator(), cfg_scale=3.0)
     with pytest.raises(ValueError, match="num_steps must be at least 1, got 0"):
         sample(model, SHAPES, text, pooled, 0, 7.0, _generator())
+    with pytest.raises(ValueError, match="2 shapes, got 1"):
+        sample(model, SHAPES, text, pooled, 2, 7.0, _generator(), first=[None])
+    with pytest.raises(ValueError, match=r"is \[16, 1, 4, 6\], got \[16, 1, 4, 4\]"):
+        sample(model, SHAPES, text, pooled, 2, 7.0, _generator(), first=[None, torch.zeros(16, 1, 4, 4)])

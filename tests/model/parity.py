@@ -1,0 +1,240 @@
+"""The parity table: every promise to equal diffusers 0.42.1 or plain torch, as a row that can be measured.
+
+    python -m tests.model.parity        prints the table with measured differences, then a JSON dict of them
+
+`test_parity.py` holds each row to its tolerance. Weights are random, numbers float32, the device a CPU. A row gives the
+largest absolute difference, unless its name says otherwise.
+"""
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from tests.model.reference import SIZES, answer, inputs, randomised, reference_of, to_reference  # isort: skip
+
+import torch
+from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteScheduler
+from torch import Tensor, nn
+
+from model.dit import VideoDiT
+from model.presets import DIT_PRESETS, DiTConfig
+from model.sampler import guidance_input, sample, sigma_schedule
+
+
+@dataclass(frozen=True)
+class Row:
+    """A promise, and how to measure the distance from it."""
+
+    name: str
+    tolerance: float
+    measure: Callable[[], float]
+
+
+ROWS: list[Row] = []
+
+
+def row(name: str, tolerance: float) -> Callable[[Callable[[], float]], Callable[[], float]]:
+    """Enter a function that returns the measured difference into the table."""
+
+    def enter(measure: Callable[[], float]) -> Callable[[], float]:
+        ROWS.append(Row(name, tolerance, measure))
+        return measure
+
+    return enter
+
+
+def difference(ours: Iterable[Tensor], expected: Iterable[Tensor]) -> float:
+    """Largest absolute difference; what is expected must not be next to nothing, or it would prove nothing."""
+    pairs = list(zip(ours, expected, strict=True))
+    assert pairs and all(a.shape == b.shape and b.abs().mean() > 0.1 for a, b in pairs)
+    return max((a - b).abs().max().item() for a, b in pairs)
+
+
+def relative_gradients(ours: VideoDiT, references: Iterable[nn.Module]) -> float:
+    """Largest norm of a gradient's difference, by its own norm; the references' gradients are summed."""
+    gradients = {name: p.grad for name, p in ours.named_parameters() if p.grad is not None}
+    renamed = to_reference(gradients, ours.config.hidden_size)
+    expected: dict[str, Tensor] = {}
+    for reference in references:
+        for name, parameter in reference.named_parameters():
+            if parameter.grad is not None:
+                expected[name] = expected.get(name, torch.zeros_like(parameter)) + parameter.grad
+    assert renamed.keys() == expected.keys() and len(gradients) == len(list(ours.parameters()))
+    # Without a key norm (refiner) softmax ignores the key bias: that gradient is rounding noise around zero.
+    loud = [name for name in expected if max(expected[name].norm(), renamed[name].norm()) >= 1e-10]
+    assert all(name.endswith("attn.to_k.bias") for name in expected.keys() - set(loud))
+    return max(((renamed[name] - expected[name]).norm() / expected[name].norm()).item() for name in loud)
+
+
+def _scales(config: DiTConfig, count: int) -> Tensor | None:
+    return torch.tensor([6000.0, 1000.0, 3000.0, 1000.0])[:count] if config.guidance else None
+
+
+def _forward_and_gradients(guidance: bool) -> tuple[float, float]:
+    ours = randomised(DiTConfig(**SIZES, guidance=guidance))
+    reference = reference_of(ours)
+    latents, t, text, pooled = inputs(ours.config, [(3, 4, 6)] * 2, [5, 9])
+    scale = _scales(ours.config, 2)
+    velocities = ours(latents, t, text, pooled, scale)
+    expected = answer(reference, latents, t, text, pooled, scale)
+    for answers in (velocities, expected):
+        torch.stack(answers).square().mean().backward()
+    return difference(velocities, expected), relative_gradients(ours, [reference])
+
+
+@row("DiT forward, guidance embedded", 2e-6)
+def dit_forward() -> float:
+    return _forward_and_gradients(guidance=True)[0]
+
+
+@row("DiT forward, no guidance embedding", 2e-6)
+def dit_forward_without_guidance() -> float:
+    return _forward_and_gradients(guidance=False)[0]
+
+
+@row("DiT gradients of all parameters, guidance embedded (relative)", 1e-5)
+def dit_gradients() -> float:
+    return _forward_and_gradients(guidance=True)[1]
+
+
+@row("DiT gradients of all parameters, no guidance embedding (relative)", 1e-5)
+def dit_gradients_without_guidance() -> float:
+    return _forward_and_gradients(guidance=False)[1]
+
+
+@row("DiT text trimmed against padded to 64", 2e-6)
+@torch.no_grad()
+def dit_trimmed_against_padded() -> float:
+    ours = randomised(DiTConfig(**SIZES))
+    latents, t, text, pooled = inputs(ours.config, [(2, 4, 4)] * 3, [1, 7, 33])
+    scale = _scales(ours.config, 3)
+    expected = answer(reference_of(ours), latents, t, text, pooled, scale, padded_length=64)
+    return difference(ours(latents, t, text, pooled, scale), expected)
+
+
+MIXED_SIZES, MIXED_LENGTHS = [(1, 4, 4), (3, 4, 6), (1, 4, 4), (2, 8, 2)], [5, 2, 5, 11]
+
+
+@row("DiT images and videos packed against one by one", 2e-6)
+@torch.no_grad()
+def dit_packed_against_one_by_one() -> float:
+    ours = randomised(DiTConfig(**SIZES))
+    latents, t, text, pooled = inputs(ours.config, MIXED_SIZES, MIXED_LENGTHS)
+    scale = _scales(ours.config, 4)
+    assert scale is not None
+    alone = [ours([latents[i]], t[[i]], [text[i]], pooled[[i]], scale[[i]])[0] for i in range(4)]
+    return difference(ours(latents, t, text, pooled, scale), alone)
+
+
+@row("DiT images and videos mixed in one forward", 2e-6)
+@torch.no_grad()
+def dit_mixed_forward() -> float:
+    ours = randomised(DiTConfig(**SIZES, guidance=False))
+    reference = reference_of(ours)
+    latents, t, text, pooled = inputs(ours.config, MIXED_SIZES, MIXED_LENGTHS)
+    expected = [answer(reference, [latents[i]], t[[i]], [text[i]], pooled[[i]])[0] for i in range(4)]
+    return difference(ours(latents, t, text, pooled), expected)
+
+
+def _image_to_video() -> tuple[float, float]:
+    """One row of text-to-video, image-to-video and an image, against the reference's two networks one by one."""
+    ours = randomised(DiTConfig(**SIZES))
+    plain, replacing = reference_of(ours), reference_of(ours, token_replace=True)
+    latents, t, text, pooled = inputs(ours.config, [(3, 4, 6), (3, 4, 6), (1, 4, 4), (2, 4, 4)], MIXED_LENGTHS)
+    scale, clean = _scales(ours.config, 4), [0, 1, 0, 1]
+    assert scale is not None
+    velocities = ours(latents, t, text, pooled, scale, clean)
+    expected = [
+        answer(replacing if clean[i] else plain, [latents[i]], t[[i]], [text[i]], pooled[[i]], scale[[i]])[0]
+        for i in range(4)
+    ]
+    for answers in (velocities, expected):
+        torch.stack([velocity.square().mean() for velocity in answers]).mean().backward()
+    return difference(velocities, expected), relative_gradients(ours, [plain, replacing])
+
+
+@row("DiT image-to-video, text-to-video and an image in one forward", 2e-6)
+def dit_image_to_video() -> float:
+    return _image_to_video()[0]
+
+
+@row("DiT gradients of image-to-video, text-to-video and an image (relative)", 1e-5)
+def dit_image_to_video_gradients() -> float:
+    return _image_to_video()[1]
+
+
+@row("DiT parameters at full size against 12,821,012,544 (count)", 0)
+def dit_parameters() -> float:
+    with torch.device("meta"):
+        network = VideoDiT(DIT_PRESETS["full"])
+    return abs(sum(parameter.numel() for parameter in network.parameters()) - 12_821_012_544)
+
+
+SMALL = {**SIZES, "hidden_size": 32, "num_heads": 2, "num_dual_blocks": 1, "num_single_blocks": 1, "text_width": 8}
+SHAPES = [(16, 3, 4, 4), (16, 2, 4, 6)]
+
+
+def _scheduler(num_steps: int, shift: float) -> Any:
+    scheduler = FlowMatchEulerDiscreteScheduler(shift=shift)
+    scheduler.set_timesteps(sigmas=torch.linspace(1, 0, num_steps + 1)[:-1].tolist())
+    return scheduler
+
+
+@row("flow times of 50 steps at shift 7", 1e-6)
+def sampler_schedule() -> float:
+    return difference([sigma_schedule(50, 7.0)], [torch.as_tensor(_scheduler(50, 7.0).sigmas)])
+
+
+@torch.no_grad()
+def _walk(first: list[Tensor | None]) -> float:
+    """Fifty steps of both samplers with our network, so that only the walk can differ."""
+    ours = randomised(DiTConfig(**SMALL, guidance=False))
+    _, _, text, pooled = inputs(ours.config, [shape[1:] for shape in SHAPES], [3, 5])
+    walked = sample(ours, SHAPES, text, pooled, 50, 7.0, torch.Generator().manual_seed(7), first=first)
+    generator = torch.Generator().manual_seed(7)
+    expected = []
+    for i, x in enumerate([torch.randn(shape, generator=generator) for shape in SHAPES]):
+        image = first[i]
+        still = 0 if image is None else 1
+        if image is not None:  # how the pipeline of image-to-video starts
+            x = x * torch.tensor([0.999]) + image.repeat(1, x.shape[1], 1, 1) * (1 - torch.tensor([0.999]))
+        scheduler = _scheduler(50, 7.0)
+        for t in scheduler.timesteps:
+            x = x if image is None else torch.cat((image, x[:, 1:]), dim=1)
+            velocity = ours([x], t[None], [text[i]], pooled[[i]], clean_frames=[still])[0]
+            moved = scheduler.step(velocity[:, still:], t, x[:, still:], return_dict=False)[0]
+            x = torch.cat((x[:, :still], moved), dim=1)
+        expected.append(x)
+    return difference(walked, expected)
+
+
+@row("sampler, 50 steps of text-to-video", 1e-6)
+def sampler_walk() -> float:
+    return _walk([None, None])
+
+
+@row("sampler, 50 steps of image-to-video beside text-to-video", 1e-6)
+def sampler_image_walk() -> float:
+    return _walk([torch.randn(16, 1, 4, 4, generator=torch.Generator().manual_seed(3)), None])
+
+
+@row("guidance input in bfloat16 against 6016, 4992, 3008", 0)
+def guidance_rounding() -> float:
+    released = {6.0: 6016.0, 5.0: 4992.0, 3.0: 3008.0}
+    return max(abs(guidance_input(scale, bfloat16_rounding=True) - value) for scale, value in released.items())
+
+
+def main() -> None:
+    """Measure every row and print the table."""
+    torch.set_num_threads(1)
+    print("| what | tolerance | measured |\n|---|---|---|")
+    measured = {}
+    for one in ROWS:
+        measured[one.name] = one.measure()
+        print(f"| {one.name} | {one.tolerance:g} | {measured[one.name]:.1e} |", flush=True)
+    print(json.dumps(measured))
+
+
+if __name__ == "__main__":
+    main()
