@@ -2,8 +2,10 @@
 
     tasks in order, answers wanted of each --assign--> annotators of each task    (the least loaded take the next one)
     gold tasks, load of each annotator     --assign_gold--> every annotator's own even draw from the gold tasks
+    the plan, who has answered what        --compare--> answers of others than planned, tasks due, people over the limit
 
-Community Label Studio assigns nothing, so this is only a plan: one project or one filter per annotator makes it real.
+Community Label Studio assigns nothing and holds nobody to a limit: it offers every task to everybody. So this is a plan
+that people agree to, and `dailies collect` says how far they keep to it. An answer of somebody else counts like any.
 Ties between equally loaded people are broken at random, seeded: otherwise the same two would always judge together, and
 agreement would say something about pairs instead of about the crowd. A task for which too few people have room is left
 to nobody, and later tasks that want fewer people may still go. 100,000 tasks of 2 answers among 60 people take 0.4 s.
@@ -11,7 +13,9 @@ to nobody, and later tasks that want fewer people may still go. 100,000 tasks of
 
 import heapq
 import random
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -78,3 +82,43 @@ def assign_gold(others: Sequence[int], gold_share: float, num_gold: int, room: S
         for step in range(wanted):
             members[(step * len(others) + person) * num_gold // (wanted * len(others))].append(person)
     return members
+
+
+@dataclass(frozen=True)
+class PlanTally:
+    """How far people keep to a plan; a skip counts as an answer."""
+
+    answers: int  # to planned tasks
+    by_others: Counter[str]  # of these, answers by each person for whom the task was not planned
+    due: Counter[str]  # tasks short of answers that are planned for each person, who has not answered them
+    over: Counter[str]  # answers of each person beyond the limit
+
+    def __str__(self) -> str:
+        kept = self.answers - self.by_others.total()
+        text = f"{kept} of {self.answers} answers came from people whom the plan names for the task"
+        for what, people in (("not planned for", self.by_others), ("due", self.due), ("over the limit", self.over)):
+            if people:
+                text += f"; {what}: " + ", ".join(f"{person} {people[person]}" for person in sorted(people))
+        return text
+
+
+def compare(planned: Mapping[str, Collection[str]], given: Mapping[str, Collection[str]], limit: int = 0) -> PlanTally:
+    """Who has answered what, beside the plan.
+
+    Args:
+        planned: task -> people who are to answer it.
+        given: task -> people who have answered or skipped it; tasks that are not planned count towards the limit only.
+        limit: most tasks of one person; 0: none.
+    """
+    by_others, due, load = Counter[str](), Counter[str](), Counter[str]()
+    for people in given.values():
+        load.update(set(people))
+    answers = 0
+    for task, people in planned.items():
+        answered = set(given.get(task, ()))
+        answers += len(answered)
+        by_others.update(answered - set(people))
+        if len(answered) < len(people):
+            due.update(set(people) - answered)
+    over = Counter({person: count - limit for person, count in load.items() if limit and count > limit})
+    return PlanTally(answers, by_others, due, over)

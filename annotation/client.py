@@ -5,19 +5,23 @@
     pull_all       every answer and skip that is there, by a snapshot (2 ms each)
     pull           answers and skips since a time, by polling
     answer         one answer as the account whose token this client holds
+    add_webhook    have the server call an address when somebody answers (`annotation/webhook.py`)
 
 Import never deduplicates and the server reuses task ids after a deletion, so everything is keyed by our own `clip_id`
 in the task data. The check before the import is not atomic: one pusher at a time.
+A push that died between the import and telling the server how many answers each task wants is made good by the next
+one. A personal access token (a JWT) buys access tokens of 300 s; they are renewed by the clock and, where the server's
+clock differs, when it refuses one.
 Measured on an idle machine: 4,000 tasks/s, 1,000 with drafts, 630 answers/s, nine tenths and more of what the server
 itself can do (`tests/bench/label_studio.py`); one answer given takes 0.25 s.
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import httpx
 from label_studio_sdk import LabelStudio
@@ -25,11 +29,15 @@ from label_studio_sdk.core.api_error import ApiError
 
 from annotation.results import RawAnswer
 from annotation.tasks import DRAFTS, KEY, Task
+from curation.records import UserError
 
 TIMEOUT_S = 600.0  # an export or a listing of 10,000 tasks takes up to 66 s; the SDK's own default is 60 s
 PUSH_CHUNK = 1000  # tasks of an import; the server's own speed rises up to there
 ASKED_AT_ONCE = 500  # ids that fit in one query's address
 PAGE = 200
+RENEWAL = "/api/token/refresh/"
+WAKING = ("ANNOTATION_CREATED", "ANNOTATIONS_CREATED", "ANNOTATION_UPDATED", "ANNOTATIONS_DELETED")
+BROKEN = (httpx.HTTPError, ApiError)  # what a call raises when the server is gone or refuses
 
 
 @dataclass(frozen=True)
@@ -58,20 +66,57 @@ class OpenTask:
     annotators: frozenset[str]
 
 
+class Listed(NamedTuple):
+    """A task as the server has it."""
+
+    task_id: int
+    answers_wanted: int
+    answers: int  # skips left out
+
+
+class _Renewing(httpx.Auth):
+    """Buys another access token when the server refuses the one at hand, and asks again, once."""
+
+    def __init__(self, url: str, token: str, sdk: LabelStudio) -> None:
+        self._url, self._token, self._sdk = url, token, sdk
+
+    def sync_auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        response = yield request
+        if response.status_code != httpx.codes.UNAUTHORIZED or request.url.path.endswith(RENEWAL):
+            return
+        renewed = yield httpx.Request("POST", self._url + RENEWAL, json={"refresh": self._token})
+        if renewed.is_success:
+            access = json.loads(renewed.read())["access"]
+            self._sdk._client_wrapper._tokens_client._set_access_token(access)
+            request.headers["Authorization"] = f"Bearer {access}"
+            yield request
+
+
 class Client:
     """One account's connection to one server; a context manager that closes its sockets."""
 
     def __init__(self, url: str, token: str, trust_env: bool = False) -> None:
         """`trust_env` lets proxy variables apply; a server on loopback must not be asked for through a proxy."""
         self.url = url.rstrip("/")
-        self._http = httpx.Client(trust_env=trust_env, timeout=TIMEOUT_S, follow_redirects=True)
+        self._http = httpx.Client(
+            trust_env=trust_env,
+            timeout=TIMEOUT_S,
+            follow_redirects=True,
+            event_hooks={"response": [_without_session]},
+        )
         self._sdk = LabelStudio(base_url=self.url, api_key=token, httpx_client=self._http, timeout=TIMEOUT_S)
+        if not self._sdk._client_wrapper._tokens_client._use_legacy_token:
+            self._http.auth = _Renewing(self.url, token, self._sdk)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._http.close()
+
+    def authorization(self) -> dict[str, str]:
+        """The header that makes a request this account's, now: some tokens last 300 s."""
+        return {"Authorization": self._sdk._client_wrapper.get_headers()["Authorization"]}
 
     def open_project(
         self, title: str, label_config: str, overlap: int, instruction: str, media: Path | None = None
@@ -99,24 +144,36 @@ class Client:
         return Project(project_id, title, self.url, overlap)
 
     def _show_files_below(self, folder: Path, project_id: int) -> None:
-        """Let tasks refer to files there, by a storage entry that nothing is synchronised from."""
+        """Let tasks refer to files there, by a storage entry that nothing is synchronised from.
+
+        Raises:
+            UserError: the folder is not below the server's document root.
+        """
         storages = self._sdk.import_storage.local.list(project=project_id)
         if str(folder) not in {storage.path for storage in storages}:
-            self._sdk.import_storage.local.create(
-                project=project_id, path=str(folder), use_blob_urls=True, title="clips"
-            )
+            try:
+                self._sdk.import_storage.local.create(
+                    project=project_id, path=str(folder), use_blob_urls=True, title="clips"
+                )
+            except ApiError as error:
+                raise UserError(
+                    f"Label Studio at {self.url} may not show files below {folder} (it answered {error.status_code}); "
+                    f"set its LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT to {folder.parent}, or annotation.routing.media to "
+                    "serve or presigned"
+                ) from error
 
     def push(
         self, project: Project, tasks: Sequence[Task], on_chunk: Callable[[int], None] | None = None
     ) -> tuple[set[str], set[str]]:
         """Import the tasks whose clip is not there yet, in the given order. Returns clip ids (pushed, there before)."""
         pushed: set[str] = set()
-        there = self.present(project, [task.clip_id for task in tasks]) if self.num_tasks(project) else set()
+        there = self.settle(project, {task.clip_id: task.answers_wanted for task in tasks})
         for start in range(0, len(tasks), PUSH_CHUNK):
             chunk = tasks[start : start + PUSH_CHUNK]
             new = [task for task in chunk if task.clip_id not in there]
             if new:
-                self._want_answers(project, dict(zip(self._import(project, new), new, strict=True)))
+                imported = [Listed(task_id, project.overlap, 0) for task_id in self._import(project, new)]
+                self._want_answers(project, zip(imported, [task.answers_wanted for task in new], strict=True))
             pushed |= {task.clip_id for task in new}
             if on_chunk is not None:
                 on_chunk(len(chunk))
@@ -135,23 +192,58 @@ class Client:
             raise ApiError(status_code=answer.status_code, body=answer.text)
         return answer.json()["task_ids"]
 
-    def _want_answers(self, project: Project, tasks: Mapping[int, Task]) -> None:
-        """Tell the server which of the new tasks want another number of answers than its project."""
-        for task_id, task in tasks.items():
-            if task.answers_wanted not in (0, project.overlap):
-                body: Any = {"additional_body_parameters": {"overlap": task.answers_wanted}}
-                self._sdk.tasks.update(id=str(task_id), request_options=body)
+    def _want_answers(self, project: Project, tasks: Iterable[tuple[Listed, int]]) -> None:
+        """Tell the server how many answers it is to wait for, where it has another number; 0: the project's.
+
+        It does not look by itself whether that makes the task a finished one, which it would offer to nobody.
+        """
+        for task, wanted in tasks:
+            number = wanted or project.overlap
+            if task.answers_wanted != number:
+                body: Any = {"overlap": number, "is_labeled": task.answers >= number}
+                self._sdk.tasks.update(id=str(task.task_id), request_options={"additional_body_parameters": body})
+
+    def settle(self, project: Project, wanted: Mapping[str, int]) -> set[str]:
+        """Which of these clips lie on the server, where each now waits for as many answers as are wanted.
+
+        Args:
+            wanted: clip id -> answers; 0: as many as the project wants.
+        """
+        there = self.listed(project, list(wanted)) if self.num_tasks(project) else {}
+        self._want_answers(project, [(task, wanted[clip_id]) for clip_id, task in there.items()])
+        return set(there)
 
     def present(self, project: Project, clip_ids: Sequence[str]) -> set[str]:
         """Which of these clips lie on the server."""
-        found: set[str] = set()
+        return set(self.listed(project, clip_ids))
+
+    def listed(self, project: Project, clip_ids: Sequence[str]) -> dict[str, Listed]:
+        """The tasks of these clips, by clip id; clips that do not lie on the server are left out."""
+        found: dict[str, Listed] = {}
         for start in range(0, len(clip_ids), ASKED_AT_ONCE):
             query = _query([(f"data.{KEY}", "in_list", "List", list(clip_ids[start : start + ASKED_AT_ONCE]))])
+            fields: Any = ["id", "data", "overlap", "total_annotations"]
             listing = self._sdk.tasks.list(
-                project=project.project_id, query=query, page_size=1000, fields="task_only", include=["id", "data"]
+                project=project.project_id, query=query, page_size=1000, fields="task_only", include=fields
             )
-            found |= {task.data[KEY] for task in listing}
+            for task in listing:
+                found[task.data[KEY]] = Listed(task.id, task.overlap or project.overlap, task.total_annotations or 0)
         return found
+
+    def webhooks(self, project: Project) -> dict[int, str]:
+        """The addresses that the server calls about the project, by their number."""
+        found = self._sdk.webhooks.list(project=str(project.project_id))
+        return {hook.id: hook.url for hook in found if hook.id and hook.project == project.project_id}
+
+    def add_webhook(self, project: Project, url: str) -> int:
+        """Have the server call `url` when an answer of the project comes, changes or goes. Returns its number."""
+        made = self._sdk.webhooks.create(
+            project=project.project_id, url=url, actions=WAKING, send_payload=False, send_for_all_actions=False
+        )
+        return made.id or 0
+
+    def remove_webhook(self, number: int) -> None:
+        self._sdk.webhooks.delete(id=number)
 
     def show_drafts(self, project: Project) -> None:
         """Fill in the page from the drafts that came with the tasks, of which there must be one at least."""
@@ -227,6 +319,11 @@ class Client:
     def emails(self) -> dict[int, str]:
         """E-mail address of each account by its number."""
         return {user.id: user.email for user in self._sdk.users.list() if user.id and user.email}
+
+
+def _without_session(response: httpx.Response) -> None:
+    """Errors of the SDK print all headers, and the cookie in them is a login for two weeks."""
+    response.headers.pop("Set-Cookie", None)
 
 
 def _query(filters: Sequence[tuple[str, str, str, Any]]) -> str:

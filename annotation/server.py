@@ -32,6 +32,7 @@ import httpx
 from pydantic import BaseModel, Field, field_validator
 
 from annotation.accounts import ADMIN, credentials
+from annotation.reserved_networks import WAKE_HOST, one_exception
 from curation.records import UserError
 
 POSTGRES_PASSWORD_VARIABLE = "DAILIES_POSTGRES_PASSWORD"
@@ -53,6 +54,11 @@ class ServerSettings(BaseModel, frozen=True, extra="forbid"):
         default="",
         description="postgresql://user@host:port/name for more than a handful of people at once, its password in the "
         f"environment variable {POSTGRES_PASSWORD_VARIABLE}; empty: SQLite below the server's private folder",
+    )
+    webhooks: bool = Field(
+        default=False,
+        description=f"let the server call {WAKE_HOST}, where `dailies collect --webhook` listens, and no other address "
+        "of a private network; read when the server starts",
     )
     start_timeout_s: float = Field(
         default=600.0,
@@ -135,11 +141,11 @@ def stop(home: Path, timeout_s: float = 20.0) -> bool:
     raise RuntimeError(f"Label Studio (pid {server.pid}) did not end within {timeout_s:g} s of SIGKILL")
 
 
-def environment(home: Path, media: Path, database: str = "") -> dict[str, str]:
+def environment(home: Path, media: Path, database: str = "", webhooks: bool = False) -> dict[str, str]:
     """The server's whole environment; nothing of ours leaks in but the search path. Holds passwords.
 
     Args:
-        database: as of `ServerSettings`.
+        database, webhooks: as of `ServerSettings`.
     """
     admin, parts = credentials(home, ADMIN), urlsplit(database)
     postgres = {
@@ -169,6 +175,7 @@ def environment(home: Path, media: Path, database: str = "") -> dict[str, str]:
         "LABEL_STUDIO_USERNAME": admin.email,
         "LABEL_STUDIO_PASSWORD": admin.password,
         **(postgres if database else {}),
+        **(one_exception() if webhooks else {}),
     }
 
 
@@ -202,7 +209,7 @@ def _start(home: Path, media: Path, settings: ServerSettings, lock: int) -> None
     try:
         process = subprocess.Popen(
             [str(program), "start", "-b", "-p", str(port), "--internal-host", "127.0.0.1"],
-            env=environment(home, media, settings.database),
+            env=environment(home, media, settings.database, settings.webhooks),
             cwd=home / "empty",
             stdin=subprocess.DEVNULL,
             stdout=log,

@@ -10,12 +10,16 @@ asks only for tasks touched since the newest answer we have, less a minute for a
 Full is the rule up to `RECONCILE_UP_TO` tasks, above that `--full` asks for it. The resolved tables are a pure function
 of all annotations, written as one part that replaces the last one. Ends with tasks = answered + waiting + skipped for
 each pass, and exits 1 where the server has another number of tasks.
+
+`--every 600 --webhook` also polls when Label Studio says that somebody answered; where it may not say so, polling goes
+on alone. The embedded one may if it was started with `annotation.server.webhooks = true`.
 """
 
 import argparse
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -23,6 +27,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from annotation.agreement import percent_agreement
+from annotation.assignment import PlanTally, compare
 from annotation.ballots import Standing, answer_rows, standings, withdrawn_keys
 from annotation.connection import Connection, Desk, stop_server
 from annotation.gold import known_verdicts, load_gold
@@ -30,6 +35,7 @@ from annotation.passes import Passed, resolve_passes
 from annotation.project import FAST, AnnotationSettings
 from annotation.results import InvalidAnswer, RawAnswer, annotation_key, to_annotation, to_failure
 from annotation.simulated import TASTES, answer
+from annotation.webhook import address_of, hung, registered
 from curation.records import Annotation, Failure, UserError, content_id
 from curation.tables import Withdrawal, Workspace
 from jobs.config import Context
@@ -88,12 +94,22 @@ class CollectTally:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--simulate", action="store_true", help="let the simulated annotators answer what waits, first")
     parser.add_argument("--every", type=float, default=0, metavar="SECONDS", help="go on collecting until Ctrl-C")
+    parser.add_argument(
+        "--webhook",
+        nargs="?",
+        const="",
+        metavar="[HOST:]PORT",
+        help="with --every: have Label Studio call here when somebody answers, and poll then as well",
+    )
     parser.add_argument("--full", action="store_true", help="pull everything and look for answers that were deleted")
     parser.add_argument("--stop-server", action="store_true", help="end the embedded Label Studio afterwards")
 
 
 def run(context: Context) -> int:
-    settings = context.recipe.annotation
+    settings, every_s = context.recipe.annotation, getattr(context.args, "every", 0)
+    webhook = getattr(context.args, "webhook", None)
+    if webhook is not None and not every_s:
+        raise UserError("--webhook wakes a run that goes on: give --every SECONDS as well, e.g. --every 600")
     if not context.workspace.table("tasks").stems():
         print("collect: 0 tasks; `dailies route` has sent nothing to people", flush=True)
         return 0
@@ -107,7 +123,11 @@ def run(context: Context) -> int:
             print(tally, flush=True)
         return 0 if all(tally.holds for tally in tallies) and (promoted is None or not promoted.failed) else 1
 
-    code = repeat(poll, getattr(context.args, "every", 0))
+    if webhook is None:
+        code = repeat(poll, every_s)
+    else:
+        with woken(context, *address_of(webhook)) as wait:
+            code = repeat(poll, every_s, wait)
     if settings.reviewers == "simulated" or getattr(context.args, "stop_server", False):
         stop_server(context.workspace)  # nobody is at the screen; the next verb that needs it starts it in 3 s
     return code
@@ -126,6 +146,15 @@ def repeat(poll: Callable[[], int], every_s: float, wait: Callable[[float], None
     return code
 
 
+@contextmanager
+def woken(context: Context, host: str, port: int) -> Iterator[Callable[[float], None]]:
+    """A way to wait that ends early when somebody answers, as far as Label Studio calls this address."""
+    with hung(host, port) as bell, open_connection(context) as connection:
+        projects = [desk.project for desk in connection.desks]
+        with registered(connection.client, projects, bell, lambda text: print(f"collect: {text}", flush=True)):
+            yield bell.wait
+
+
 def collect(context: Context, connection: Connection) -> tuple[list[CollectTally], RouteTally | None]:
     """Pull from every pass, resolve, and send on what the fast pass kept. Returns the accounting of both."""
     workspace, settings = context.workspace, context.recipe.annotation
@@ -140,6 +169,9 @@ def collect(context: Context, connection: Connection) -> tuple[list[CollectTally
     agreement = percent_agreement(ours, "verdict")
     if agreement.share is not None:
         print(f"collect: {agreement.share:.0%} of {agreement.num_pairs} pairs of verdicts agree", flush=True)
+    most = settings.routing.max_per_annotator
+    if (plan := against_plan(workspace, connection.project.title, annotations, withdrawn, most)) is not None:
+        print(f"collect, as planned: {plan}", flush=True)
     tallies = [_tally(workspace, connection, desk, annotations, withdrawn) for desk in connection.desks]
     return tallies, promoted
 
@@ -240,6 +272,20 @@ def promote(context: Context, connection: Connection, clip_ids: list[str]) -> Ro
     tally = push(context, connection, routed, connection.desks[-1])
     print(f"collect, full pass: {tally}", flush=True)
     return tally
+
+
+def against_plan(
+    workspace: Workspace, title: str, annotations: pa.Table, withdrawn: set[str], limit: int
+) -> PlanTally | None:
+    """Who has answered what in a project, beside the plan that sent its tasks; None: nobody was named."""
+    rows = [row for row in workspace.table("tasks").records() if row.project == title and row.annotators]
+    if not rows:
+        return None
+    counted = (pc.field("project") == title) & ~pc.field("annotation_key").isin(sorted(withdrawn))
+    given: dict[str, set[str]] = {}
+    for row in annotations.filter(counted).select(["clip_id", "annotator"]).to_pylist():
+        given.setdefault(row["clip_id"], set()).add(row["annotator"])
+    return compare({row.clip_id: row.annotators.split(", ") for row in rows}, given, limit)
 
 
 def _tally(

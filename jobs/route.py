@@ -127,11 +127,12 @@ def push(
 
     They go to the desk that is given, else to the first.
 
-    A run that died between pushing and writing rows is made good here: what lies on the server without a row gets one.
+    A run that died is made good here: what lies on the server without a row gets one, and what waits there for another
+    number of answers than it should is put right.
     """
     workspace, client, desk = context.workspace, connection.client, desk or connection.desks[0]
     screen, project = desk.screen, desk.project
-    there = client.present(project, list(routed))
+    there = client.settle(project, {clip_id: task.answers_wanted for clip_id, task in routed.items()})
     rows = {clip_id for clip_id, title in workspace.table("tasks").distinct() if title == project.title}
     missing = _clips(context, [clip_id for clip_id in routed if clip_id not in there])
     if missing:

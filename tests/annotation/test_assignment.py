@@ -5,7 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from annotation.assignment import assign, assign_gold, room_beside_gold
+from annotation.assignment import assign, assign_gold, compare, room_beside_gold
 from curation.records import UserError
 
 
@@ -57,3 +57,16 @@ def test_little_gold_is_answered_by_everybody_once_and_within_their_room():
     members = assign_gold([900, 900], gold_share=0.1, num_gold=5, room=[None, 902])
     assert [sorted(people) for people in members].count([0, 1]) == 2
     assert counted([tuple(people) for people in members]) == {0: 5, 1: 2}
+
+
+def test_what_people_did_is_laid_beside_the_plan():
+    planned = {"a": ["ann", "bob"], "b": ["ann", "bob"], "c": ["cid"], "d": ["ann"]}
+    given = {"a": ["ann", "bob"], "b": ["ann", "dora"], "c": [], "other": ["ann"]}
+    tally = compare(planned, given, limit=2)
+    assert (tally.answers, tally.by_others, tally.due, tally.over) == (4, {"dora": 1}, {"cid": 1, "ann": 1}, {"ann": 1})
+    assert str(tally) == (
+        "3 of 4 answers came from people whom the plan names for the task; not planned for: dora 1; "
+        "due: ann 1, cid 1; over the limit: ann 1"
+    )
+    quiet = compare({"a": ["ann"]}, {"a": ["ann"]})
+    assert str(quiet) == "1 of 1 answers came from people whom the plan names for the task"

@@ -2,20 +2,29 @@
 
 import argparse
 import json
+import signal
+import subprocess
+import sys
+import threading
 from collections import Counter
 from dataclasses import replace
+from itertools import takewhile
 
 import pytest
 
-from annotation.ballots import Standing
-from annotation.connection import connect
-from annotation.project import SCREEN
+from annotation.ballots import Standing, answer_rows
+from annotation.connection import connect, stop_server
+from annotation.project import SCREEN, AnnotationSettings
 from annotation.results import to_result
-from curation.records import UserError
+from annotation.server import ServerSettings
+from annotation.tasks import to_task
+from curation.records import Caption, UserError
 from curation.tables import PushedTask
 from jobs import collect, route
 from jobs.collect import CollectTally
 from tests.annotation.answers import annotation, kept
+from tests.annotation.footage import clip
+from tests.conftest import LABEL_STUDIO_VENV
 from tests.jobs.catalogue import clips_in, context_of
 from tests.jobs.reviewed import reviewed_context
 
@@ -60,6 +69,75 @@ def test_the_full_pass_is_untouched_until_somebody_answers_there(tmp_path):
         "full", [replace(annotation("c1", "ann", kept(), "2026-01-02T00:00:00Z"), project=title)]
     )
     assert collect.untouched_full_pass(context) == 0
+
+
+def test_answers_are_laid_beside_the_plan_of_who_answers_what(tmp_path):
+    context = context_of(tmp_path, [20.0] * 4)
+    workspace, title = context.workspace, context.recipe.annotation.title
+    tasks, answers = workspace.table("tasks"), workspace.table("annotations")
+    tasks.append("anybody", [PushedTask("c0", title, "1", "")])
+    rows = [
+        replace(annotation(clip_id, name, {"verdict": "keep"}), project=project, annotation_key=f"{clip_id}{name}")
+        for clip_id, name, project in (
+            ("c1", "ann", title),
+            ("c1", "bob", title),
+            ("c1", "eve", title),
+            ("c1", "x", "y"),
+        )
+    ]
+    answers.append("given", rows)
+    table = answer_rows(answers)
+    assert collect.against_plan(workspace, title, table, set(), 0) is None, "nobody was named"
+    planned = [PushedTask(clip_id, title, "1", "", answers_wanted=2, annotators="ann, bob") for clip_id in ("c1", "c2")]
+    tasks.append("planned", planned)
+    tally = collect.against_plan(workspace, title, table, {"c1bob"}, 0)
+    assert tally is not None
+    assert (tally.answers, tally.by_others, tally.due) == (2, {"eve": 1}, {"ann": 1, "bob": 1})
+
+
+def test_a_webhook_without_a_run_that_goes_on_is_refused(tmp_path):
+    context = replace(context_of(tmp_path, [20.0] * 4), args=argparse.Namespace(webhook=""))
+    with pytest.raises(UserError, match="give --every SECONDS"):
+        collect.run(context)
+
+
+@pytest.mark.slow
+@pytest.mark.live
+def test_an_answer_is_collected_long_before_the_next_poll_is_due(label_studio_workspace, tmp_path):
+    title, recipe = "Woken test", tmp_path / "recipe.toml"
+    server = ServerSettings(venv=str(LABEL_STUDIO_VENV), webhooks=True)
+    recipe.write_text(
+        f'[annotation]\ntitle = "{title}"\nreviewers = "me"\nfast_pass = false\n'
+        f'[annotation.server]\nvenv = "{server.venv}"\nwebhooks = true\n'
+    )
+    settings = AnnotationSettings(title=title, reviewers="me", fast_pass=False, server=server)
+    stop_server(label_studio_workspace)  # it may run without leave to call this machine
+    given = ["--recipe", str(recipe), "--workspace", label_studio_workspace.root, "--every", "36000", "--webhook"]
+    with connect(label_studio_workspace, settings) as connection:
+        client, project = connection.client, connection.project
+        client.push(project, [to_task(SCREEN, clip("w1"), Caption("w1", "draft:facts", "1", "A street."))])
+        label_studio_workspace.table("tasks").append("woken", [PushedTask("w1", title, "1", "")])
+        with subprocess.Popen(
+            [sys.executable, "-m", "jobs.cli", "collect", *given], stdout=subprocess.PIPE, text=True
+        ) as process:
+            assert process.stdout is not None
+            hanging = threading.Timer(300, process.kill)
+            hanging.start()
+            lines = iter(process.stdout.readline, "")
+            try:
+                before = list(takewhile(lambda line: "again in 36000 s" not in line, lines))
+                assert len(client.webhooks(project)) == 1
+                client.answer(client.open_tasks(project)[0], to_result(SCREEN, kept()))
+                after = list(takewhile(lambda line: "again in 36000 s" not in line, lines))
+            finally:
+                process.send_signal(signal.SIGINT)
+                process.wait(60)
+                hanging.cancel()
+        assert client.webhooks(project) == {}
+    assert process.returncode == 0
+    assert "collect: wakes up when somebody answers\n" in before
+    assert "collect: 1 tasks = 0 answered + 0 skipped + 1 waiting\n" in before
+    assert "collect: 1 tasks = 1 answered + 0 skipped + 0 waiting\n" in after
 
 
 def test_simulated_annotators_keep_away_from_peoples_projects(tmp_path):
