@@ -158,8 +158,8 @@ class Client:
             except ApiError as error:
                 raise UserError(
                     f"Label Studio at {self.url} may not show files below {folder} (it answered {error.status_code}); "
-                    f"set its LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT to {folder.parent}, or annotation.routing.media to "
-                    "serve or presigned"
+                    f"set its LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT to {folder.parent}, or annotation.routing.media "
+                    "to serve or presigned"
                 ) from error
 
     def push(

@@ -52,9 +52,11 @@ def test_presigned_clips_of_an_object_store_need_no_local_folder(label_studio_wo
             connection.client.push(connection.project, [task])
             (there,) = connection.client.open_tasks(connection.project)
             assert httpx.get(there.data["video"], trust_env=False).content == video, "as the browser gets it"
-        local = settings.model_copy(update={"routing": RoutingSettings()})
+        elsewhere = settings.model_copy(update={"routing": RoutingSettings()})
+        with pytest.raises(UserError, match="set its LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT to"):
+            connect(Workspace(str(tmp_path / "other")), elsewhere)
         with pytest.raises(UserError, match=r"routing\.media to presigned"):
-            connect(remote, local)
+            connect(remote, elsewhere)
 
 
 def test_stopping_where_nothing_runs_does_nothing(tmp_path):
