@@ -1,0 +1,46 @@
+"""Small networks with random weights, and what diffusers' own classes call the same, for the tests of weights."""
+
+from typing import Any
+
+import torch
+from diffusers.models.autoencoders.autoencoder_kl_hunyuan_video import AutoencoderKLHunyuanVideo
+from diffusers.models.transformers.transformer_hunyuan_video import HunyuanVideoTransformer3DModel
+from torch import Tensor, nn
+
+from model.dit import VideoDiT
+from model.presets import DiTConfig, VAEConfig
+from model.vae import CausalVideoVAE
+from model.weight_config import Config, diffusers_config
+
+DIT = DiTConfig(
+    hidden_size=64,
+    num_heads=2,
+    num_dual_blocks=2,
+    num_single_blocks=2,
+    rope_dims=(8, 12, 12),
+    text_width=24,
+    pooled_width=12,
+)
+VAE = VAEConfig(block_out_channels=(16, 32, 48, 48), num_layers=1, num_groups=8)
+
+
+def random_network(config: Config, seed: int = 0) -> nn.Module:
+    """Every parameter random, so that a wrong place shows; a new DiT has many zeros."""
+    torch.manual_seed(seed)
+    network = VideoDiT(config) if isinstance(config, DiTConfig) else CausalVideoVAE(config)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.03)
+    return network.eval()
+
+
+def random_state(config: Config, seed: int = 0) -> dict[str, Tensor]:
+    """The weights of `random_network`."""
+    return random_network(config, seed).state_dict()
+
+
+def reference(config: Config) -> Any:
+    """diffusers' network of the same sizes, by diffusers' own reading of a configuration."""
+    said = {name: value for name, value in diffusers_config(config).items() if name != "_class_name"}
+    kind = HunyuanVideoTransformer3DModel if isinstance(config, DiTConfig) else AutoencoderKLHunyuanVideo
+    return kind.from_config(said)
