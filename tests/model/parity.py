@@ -9,6 +9,9 @@ largest absolute difference, unless its name says otherwise.
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from tests.model.reference import SIZES, answer, inputs, randomised, reference_of, to_reference  # isort: skip
@@ -20,6 +23,7 @@ from torch import Tensor, nn
 from model.dit import VideoDiT
 from model.presets import DIT_PRESETS, DiTConfig
 from model.sampler import guidance_input, sample, sigma_schedule
+from tests.training.sequence_parallel_worker import DEGREES, launch
 
 
 @dataclass(frozen=True)
@@ -225,12 +229,27 @@ def guidance_rounding() -> float:
     return max(abs(guidance_input(scale, bfloat16_rounding=True) - value) for scale, value in released.items())
 
 
+def processes() -> list[Row]:
+    """Rows of the sequence-parallel processes, which tests/training/test_sequence_parallel.py holds to 1e-5."""
+    with TemporaryDirectory() as folder:
+        found = launch(Path(folder))
+    rows = []
+    for degree in DEGREES:
+        ranks = [rank[str(degree)] for rank in found[:degree]]
+        for name in ("forward", "gradients"):
+            worst = max(rank[row][name] for rank in ranks for row in ("alone", "packed"))
+            rows.append(Row(f"DiT {name} on {degree} processes against one", 1e-5, partial(float, worst)))
+        worst = max(rank["sample"] for rank in ranks)
+        rows.append(Row(f"sampler on {degree} processes against one", 1e-5, partial(float, worst)))
+    return rows
+
+
 def main() -> None:
     """Measure every row and print the table."""
     torch.set_num_threads(1)
     print("| what | tolerance | measured |\n|---|---|---|")
     measured = {}
-    for one in ROWS:
+    for one in [*ROWS, *processes()]:
         measured[one.name] = one.measure()
         print(f"| {one.name} | {one.tolerance:g} | {measured[one.name]:.1e} |", flush=True)
     print(json.dumps(measured))
