@@ -2,6 +2,7 @@
 
     prompt --template--> tokens --LLM--> hidden_states[-3] --crop the template, trim the padding--> states [L, width]
     prompt -------------> tokens --CLIP text tower--> state at the end token ---------------------> pooled [width]
+    first frame --------> text_picture.py, where the language model sees (HunyuanVideo-I2V)
 
 Any decoder-only model of transformers will do; of a LLaVA checkpoint (the released choice) the language part is used.
 The states are taken two layers before the last and carry no final norm. The template asks the model to describe an
@@ -11,72 +12,22 @@ this file. Method: arXiv 2412.03603 s4.2.
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from pydantic import BaseModel, Field, field_validator
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from torch import Tensor, nn
-from transformers import (
-    AutoConfig,
-    AutoModel,
-    AutoTokenizer,
-    CLIPTextConfig,
-    CLIPTextModel,
-    LlamaConfig,
-    LlamaModel,
-    PreTrainedTokenizerFast,
-)
-from transformers.utils import logging as transformers_logging
+
+from model.text_cache import PromptCache, key_of
+from model.text_files import load_clip, load_llm, load_tokenizer, model_folder, weights_digest
+from model.text_picture import PictureReader, PictureRows
+from model.text_settings import TextSettings
 
 Kind = Literal["image", "video"]
-
-_SYSTEM = "<|start_header_id|>system<|end_header_id|>\n\n{task}<|eot_id|>"
-_USER = "<|start_header_id|>user<|end_header_id|>\n\n{{prompt}}<|eot_id|>"
-_CHAT = _SYSTEM + _USER
-_IMAGE_TASK = "Say what this picture shows: its objects with their colours, shapes and places, and the setting."
-_VIDEO_TASK = (
-    "Say what this video shows: its subject and what happens to it over time, the objects with their colours, shapes "
-    "and places, the setting, the light, and how the camera moves."
-)
-_PROBES = ("a", "B", "7")  # share no first token in any vocabulary, so what they have in common is the template
-
-
-class TextSettings(BaseModel, frozen=True, extra="forbid"):
-    """How prompts become states. Released weights were trained with a template text of their own: set it here."""
-
-    image_template: str = Field(
-        default=_CHAT.format(task=_IMAGE_TASK),
-        description="Text around an image prompt, with {prompt} once. To match released weights, give their template "
-        "(36 tokens before the prompt with the Llama-3 tokenizer); the default is our own wording.",
-    )
-    video_template: str = Field(
-        default=_CHAT.format(task=_VIDEO_TASK),
-        description="Text around a video prompt, with {prompt} once. To match released weights, give their template "
-        "(95 tokens before the prompt with the Llama-3 tokenizer); the default is our own wording.",
-    )
-    max_tokens: int = Field(default=256, ge=1, description="Tokens kept of a prompt after the template is cut off.")
-    layers_from_end: int = Field(
-        default=3,
-        ge=1,
-        description="Which hidden states are used, counted from the end; 3 is two layers before the last.",
-    )
-    max_pooled_tokens: int = Field(
-        default=77, ge=3, description="Tokens CLIP reads of a prompt, its start and end included."
-    )
-
-    @field_validator("image_template", "video_template")
-    @classmethod
-    def _has_one_place_for_the_prompt(cls, template: str) -> str:
-        if template.count("{prompt}") != 1:
-            raise ValueError(
-                f"a template holds {{prompt}} exactly once, this one {template.count('{prompt}')} times: {template!r}"
-            )
-        return template
+_PROBES = ("a", "B", "7")  # share no first or last token in any vocabulary: what they have in common is the template
 
 
 @dataclass(frozen=True)
@@ -87,22 +38,43 @@ class TextState:
     pooled: Tensor
 
 
-class TextEncoder(nn.Module):
-    """Frozen language model and CLIP text tower; never in training mode, never asks for gradients."""
+@dataclass(frozen=True)
+class TextModels:
+    """The parts of a text encoder, and the folders that their digest is taken of."""
 
-    def __init__(self, llm: Any, tokenizer: Any, clip: Any, clip_tokenizer: Any, settings: TextSettings) -> None:
+    llm: Any
+    tokenizer: Any
+    clip: Any
+    clip_tokenizer: Any
+    folders: tuple[Path, ...]
+    pictures: PictureReader | None = None
+
+
+class TextEncoder(nn.Module):
+    """Frozen language model and CLIP text tower; never in training mode, never asks for gradients.
+
+    Args:
+        cache: where encoded prompts are kept; none by default. What stood beside a prompt in its batch moves its
+            states by rounding errors, so with a cache the last bits depend on what was encoded before.
+        batch: prompts encoded at a time, at most.
+    """
+
+    def __init__(
+        self, models: TextModels, settings: TextSettings, cache: PromptCache | None = None, batch: int = 32
+    ) -> None:
         super().__init__()
-        num_layers = llm.config.num_hidden_layers
+        num_layers = models.llm.config.num_hidden_layers
         if settings.layers_from_end > num_layers:
             raise ValueError(
                 f"layers_from_end is {settings.layers_from_end}, but the language model has {num_layers} layers; "
                 f"lower it or choose another model"
             )
-        self.settings = settings
-        self.llm = llm
-        self.clip = clip
-        self.tokenizer = tokenizer
-        self.clip_tokenizer = clip_tokenizer
+        self.settings, self.cache, self.batch = settings, cache, batch
+        self.llm, self.clip = models.llm, models.clip
+        self.tokenizer, self.clip_tokenizer = models.tokenizer, models.clip_tokenizer
+        self.folders, self.pictures = models.folders, models.pictures
+        if self.pictures is not None:
+            self.whole = self.pictures.model  # registered, so that it moves with the rest
         self.tokenizer.padding_side = self.tokenizer.truncation_side = "right"
         if self.tokenizer.pad_token is None:
             self.tokenizer.pad_token = self.tokenizer.eos_token
@@ -111,33 +83,35 @@ class TextEncoder(nn.Module):
     @classmethod
     def from_folders(
         cls,
-        llm_dir: Path | str,
-        clip_dir: Path | str,
+        llm: Path | str,
+        clip: Path | str,
         settings: TextSettings | None = None,
         dtype: torch.dtype = torch.float32,
+        tokenizers: tuple[Path | str, Path | str] | None = None,
+        pictures: bool = False,
+        cache: PromptCache | None = None,
     ) -> "TextEncoder":
-        """Load both from folders in the transformers format; nothing is downloaded.
+        """Load both from folders in the transformers format, or by hub name from the local cache; nothing is fetched.
 
-        Raises ValueError for a folder that is not one, and for an encoder-decoder model.
+        Args:
+            tokenizers: folders of the two tokenizers where they lie by themselves, as diffusers saves them.
+            pictures: keep the eyes of a LLaVA checkpoint, for `encode` with pictures.
+
+        Raises:
+            ValueError: a folder that is no model's, an encoder-decoder model, or pictures for a model without eyes.
         """
-        for folder in (llm_dir, clip_dir):
-            if not (Path(folder) / "config.json").is_file():
-                raise ValueError(f"{folder} holds no config.json; expected a model folder in the transformers format")
-        config = AutoConfig.from_pretrained(llm_dir, local_files_only=True)
-        if getattr(config, "is_encoder_decoder", False):
-            raise ValueError(
-                f"{llm_dir} is an encoder-decoder model ({config.model_type}); expected a decoder-only one"
-            )
-        with _no_bars():
-            llm = AutoModel.from_pretrained(llm_dir, local_files_only=True, dtype=dtype)
-            clip = CLIPTextModel.from_pretrained(clip_dir, local_files_only=True, dtype=dtype)
-        return cls(
-            llm=getattr(llm, "language_model", llm),
-            tokenizer=AutoTokenizer.from_pretrained(llm_dir, local_files_only=True),
-            clip=clip,
-            clip_tokenizer=AutoTokenizer.from_pretrained(clip_dir, local_files_only=True),
-            settings=settings or TextSettings(),
+        llm_dir, clip_dir = model_folder(llm), model_folder(clip)
+        tokenizer_dirs = tuple(map(Path, tokenizers)) if tokenizers else (llm_dir, clip_dir)
+        language, whole = load_llm(llm_dir, dtype, pictures)
+        models = TextModels(
+            llm=language,
+            tokenizer=load_tokenizer(tokenizer_dirs[0]),
+            clip=load_clip(clip_dir, dtype),
+            clip_tokenizer=load_tokenizer(tokenizer_dirs[1]),
+            folders=tuple(dict.fromkeys((llm_dir, clip_dir, *tokenizer_dirs))),
+            pictures=PictureReader(whole, llm_dir) if pictures else None,
         )
+        return cls(models, settings or TextSettings(), cache)
 
     @property
     def width(self) -> int:
@@ -149,51 +123,113 @@ class TextEncoder(nn.Module):
         """Channels of CLIP's vector."""
         return self.clip.config.hidden_size
 
+    @cached_property
+    def digest(self) -> str:
+        """sha256 of everything but the prompt that decides a state: files, precision, settings. Reads all files."""
+        files = [weights_digest(folder) for folder in self.folders]
+        return key_of(*files, str(self.llm.dtype), str(self.clip.dtype), self.settings.model_dump())
+
     def train(self, mode: bool = True) -> "TextEncoder":
         """Stays in evaluation mode whatever is asked, since a parent module may ask."""
         return super().train(False)
 
-    def crop_start(self, kind: Kind) -> int:
+    def crop_start(self, kind: Kind, with_picture: bool = False) -> int:
         """Number of tokens before the prompt: those that any prompts have in common under the template of this kind."""
-        rows = self.tokenizer([self._template(kind).replace("{prompt}", probe) for probe in _PROBES])["input_ids"]
-        count = 0
-        while all(count < len(row) and row[count] == rows[0][count] for row in rows):
-            count += 1
-        return count
+        return _common(self._probe_rows(self._template(kind, with_picture)))
 
-    @torch.no_grad()
-    def encode(self, prompts: Sequence[str], kind: Kind) -> list[TextState]:
+    def encode(
+        self,
+        prompts: Sequence[str],
+        kind: Kind,
+        pooled_prompts: Sequence[str] | None = None,
+        pictures: Sequence[Tensor] | None = None,
+    ) -> list[TextState]:
         """Encode prompts, in order; states and vectors in the encoders' dtype and on their device.
 
-        A longer prompt than `max_tokens` loses its end. Raises ValueError if nothing is left of a prompt, which only
-        a template that ends with {prompt} can bring about.
+        A longer prompt than `max_tokens` loses its end. What is encoded twice is computed once and shared: do not
+        write into it.
+
+        Args:
+            pooled_prompts: what CLIP reads, where it is not the same (independent text dropout).
+            pictures: the first frame of each prompt's video, uint8 RGB [3, H, W], for an encoder made with `pictures`.
+
+        Raises:
+            ValueError: pictures for an encoder that sees none; or nothing is left of a prompt, which only a template
+                that ends with {prompt} can bring about.
         """
-        if not prompts:
-            return []
-        crop = self.crop_start(kind)
-        texts = [self._template(kind).replace("{prompt}", prompt) for prompt in prompts]
-        tokens = self._tokenize(self.tokenizer, texts, crop + self.settings.max_tokens).to(self.llm.device)
-        hidden = self.llm(**tokens, use_cache=False, output_hidden_states=True).hidden_states
+        if pictures is not None and (self.pictures is None or kind != "video"):
+            raise ValueError(f"pictures go with video prompts and an encoder made with pictures=True, not with {kind}")
+        shown = [None] * len(prompts) if pictures is None else list(pictures)
+        template = self._template(kind, pictures is not None)
+        seen = ["" if one is None else _digest(one) for one in shown]
+        read = list(prompts if pooled_prompts is None else pooled_prompts)
+        states = self._remembered(
+            [("states", template, *parts) for parts in zip(prompts, seen, strict=True)],
+            lambda places: self._states([prompts[i] for i in places], kind, [shown[i] for i in places]),
+        )
+        pooled = self._remembered(
+            [("pooled", prompt) for prompt in read], lambda places: self._pooled([read[i] for i in places])
+        )
+        return [TextState(*pair) for pair in zip(states, pooled, strict=True)]
+
+    def _remembered(
+        self, parts: Sequence[tuple[str, ...]], encode: Callable[[Sequence[int]], list[Tensor]]
+    ) -> list[Tensor]:
+        """A tensor for each of `parts`: from the cache, or encoded in batches, what is there twice only once."""
+        cache = self.cache
+        keys = [key_of(*part, "" if cache is None else self.digest) for part in parts]
+        known = {} if cache is None else {key: cache.get(key) for key in keys}
+        found = {key: tensor.to(self.llm.device) for key, tensor in known.items() if tensor is not None}
+        missing = list({key: place for place, key in enumerate(keys) if key not in found}.values())
+        for start in range(0, len(missing), self.batch):
+            places = missing[start : start + self.batch]
+            for place, tensor in zip(places, encode(places), strict=True):
+                found[keys[place]] = tensor
+                if cache is not None:
+                    cache.put(keys[place], tensor)
+        return [found[key] for key in keys]
+
+    @torch.no_grad()
+    def _states(self, prompts: Sequence[str], kind: Kind, pictures: Sequence[Tensor | None]) -> list[Tensor]:
+        settings, shown = self.settings, [one for one in pictures if one is not None]
+        template = self._template(kind, bool(shown))
+        probes = self._probe_rows(template)
+        crop = _common(probes)
+        texts = [template.replace("{prompt}", prompt) for prompt in prompts]
+        tokens = self._tokenize(self.tokenizer, texts, crop + settings.max_tokens)
         lengths = tokens["attention_mask"].sum(dim=1).tolist()
         for prompt, length in zip(prompts, lengths, strict=True):
             if length <= crop:
                 raise ValueError(
                     f"nothing is left of prompt {prompt!r}; let the {kind} template go on after {{prompt}}"
                 )
-
-        clip_tokens = self._tokenize(self.clip_tokenizer, list(prompts), self.settings.max_pooled_tokens)
-        pooled = self.clip(**clip_tokens.to(self.clip.device)).pooler_output
-        states = hidden[-self.settings.layers_from_end]
+        if self.pictures is not None and shown:
+            num_tail = _common([row[::-1] for row in probes])
+            tail = torch.tensor(probes[0][len(probes[0]) - num_tail :], dtype=torch.long)
+            rows = PictureRows(tokens["input_ids"], tokens["attention_mask"], crop, tail)
+            tail_tokens = min(settings.picture_tail_tokens, num_tail)
+            return self.pictures.states(rows, shown, settings.layers_from_end, settings.picture_stride, tail_tokens)
+        hidden = self.llm(**tokens.to(self.llm.device), use_cache=False, output_hidden_states=True).hidden_states
         # Copies: a slice would keep the whole padded batch alive in whatever caches it.
-        return [
-            TextState(one[crop:length].clone(), vector.clone())
-            for one, length, vector in zip(states, lengths, pooled, strict=True)
-        ]
+        rows = zip(hidden[-settings.layers_from_end], lengths, strict=True)
+        return [one[crop:length].clone() for one, length in rows]
 
-    def _template(self, kind: Kind) -> str:
+    @torch.no_grad()
+    def _pooled(self, prompts: Sequence[str]) -> list[Tensor]:
+        tokens = self._tokenize(self.clip_tokenizer, list(prompts), self.settings.max_pooled_tokens)
+        return [vector.clone() for vector in self.clip(**tokens.to(self.clip.device)).pooler_output]
+
+    def _template(self, kind: Kind, with_picture: bool = False) -> str:
         if kind not in ("image", "video"):
             raise ValueError(f"kind must be 'image' or 'video', got {kind!r}")
+        if with_picture:
+            assert self.pictures is not None
+            name = self.tokenizer.convert_ids_to_tokens(self.pictures.token_id)
+            return self.settings.picture_template.replace("{image}", name)
         return self.settings.image_template if kind == "image" else self.settings.video_template
+
+    def _probe_rows(self, template: str) -> list[list[int]]:
+        return self.tokenizer([template.replace("{prompt}", probe) for probe in _PROBES])["input_ids"]
 
     @staticmethod
     def _tokenize(tokenizer: Any, texts: list[str], max_length: int) -> Any:
@@ -210,101 +246,13 @@ class TextEncoder(nn.Module):
         )
 
 
-def weights_digest(folder: Path | str) -> str:
-    """sha256 over names and bytes of all files under a folder, in order of name: what a cache knows an encoder by."""
-    root = Path(folder)
-    digest = hashlib.sha256()
-    files = sorted(path for path in root.rglob("*") if path.is_file())
-    if not files:
-        raise ValueError(f"{folder} holds no files to identify; expected a model folder")
-    for path in files:
-        with path.open("rb") as stream:
-            content = hashlib.file_digest(stream, "sha256").hexdigest()
-        digest.update(f"{path.relative_to(root).as_posix()}\0{content}\n".encode())
-    return digest.hexdigest()
+def _digest(picture: Tensor) -> str:
+    return hashlib.sha256(f"{tuple(picture.shape)}".encode() + picture.numpy(force=True).tobytes()).hexdigest()
 
 
-def build_tiny_text_encoder(
-    folder: Path | str, corpus: Sequence[str], seed: int, width: int = 128, pooled_width: int = 64
-) -> tuple[Path, Path]:
-    """Make a small Llama and a small CLIP text tower with random weights; returns their folders (`llm`, `clip`).
-
-    Their tokenizers are trained on the corpus, here and now; nothing is downloaded. The files are those transformers
-    writes, so what reads them reads real encoders too. The weights are **random and stay so**: such an encoder knows
-    no language. It gives every prompt features of its own, similar ones to prompts that share tokens, which is all
-    that a tiny network needs to learn its prompts apart, and no more than that. Same corpus and seed, same bytes.
-    """
-    texts = [*sorted(set(corpus)), _IMAGE_TASK, _VIDEO_TASK]
-    llm_dir, clip_dir = Path(folder) / "llm", Path(folder) / "clip"
-    with torch.random.fork_rng(devices=[]), _no_bars():
-        torch.manual_seed(seed)
-        _build_tiny_llm(llm_dir, texts, width)
-        _build_tiny_clip(clip_dir, texts, pooled_width)
-    return llm_dir, clip_dir
-
-
-def _build_tiny_llm(folder: Path, texts: Sequence[str], width: int) -> None:
-    begin, end, pad = "<|begin_of_text|>", "<|eot_id|>", "<pad>"
-    specials = [begin, "<|start_header_id|>", "<|end_header_id|>", end, pad]
-    tokenizer = _train_tokenizer(texts, specials, f"{begin} $A")
-    config = LlamaConfig(
-        vocab_size=tokenizer.get_vocab_size(),
-        hidden_size=width,
-        intermediate_size=2 * width,
-        num_hidden_layers=4,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=1024,
-        initializer_range=width**-0.5,  # keeps the size of activations; the usual 0.02 is for wide models
-        bos_token_id=tokenizer.token_to_id(begin),
-        eos_token_id=tokenizer.token_to_id(end),
-        pad_token_id=tokenizer.token_to_id(pad),
-    )
-    names = {"bos_token": begin, "eos_token": end, "pad_token": pad}
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer, **names).save_pretrained(folder)
-    LlamaModel(config).save_pretrained(folder)
-
-
-def _build_tiny_clip(folder: Path, texts: Sequence[str], width: int) -> None:
-    begin, end = "<|startoftext|>", "<|endoftext|>"  # the end comes last: CLIP pools at the largest id
-    tokenizer = _train_tokenizer(texts, [begin, end], f"{begin} $A {end}")
-    config = CLIPTextConfig(
-        vocab_size=tokenizer.get_vocab_size(),
-        hidden_size=width,
-        intermediate_size=2 * width,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        max_position_embeddings=77,
-        bos_token_id=tokenizer.token_to_id(begin),
-        eos_token_id=tokenizer.token_to_id(end),
-        pad_token_id=tokenizer.token_to_id(end),
-    )
-    names = {"bos_token": begin, "eos_token": end, "pad_token": end}
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer, **names).save_pretrained(folder)
-    CLIPTextModel(config).save_pretrained(folder)
-
-
-@contextmanager
-def _no_bars() -> Iterator[None]:
-    """Keep transformers from drawing its progress bars, which last a moment and tear up the caller's own."""
-    shown = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            transformers_logging.enable_progress_bar()
-
-
-def _train_tokenizer(texts: Sequence[str], specials: Sequence[str], frame: str) -> Tokenizer:
-    """Byte-level BPE of at most 1,024 tokens; specials get the last ids, `frame` says where they go around a text."""
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(vocab_size=1024 - len(specials), initial_alphabet=alphabet, show_progress=False)
-    tokenizer.train_from_iterator(texts, trainer)
-    tokenizer.add_special_tokens(list(specials))
-    pairs = [(name, tokenizer.token_to_id(name)) for name in specials if name in frame]
-    tokenizer.post_processor = processors.TemplateProcessing(single=frame, special_tokens=pairs)
-    return tokenizer
+def _common(rows: Sequence[Sequence[int]]) -> int:
+    """How many numbers the rows have in common at their beginning."""
+    count = 0
+    while all(count < len(row) and row[count] == rows[0][count] for row in rows):
+        count += 1
+    return count

@@ -15,7 +15,8 @@ from curation.records import UserError, content_id
 from curation.tables import Workspace
 from model.dit import VideoDiT
 from model.presets import DiTConfig, VAEConfig
-from model.text import TextEncoder, build_tiny_text_encoder
+from model.text import TextEncoder
+from model.text_tiny import build_tiny_text_encoder
 from model.vae import CausalVideoVAE
 from training.checkpoint import CheckpointStore
 from training.loop import AVERAGE

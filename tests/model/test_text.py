@@ -5,30 +5,15 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import (
-    AutoModel,
-    AutoTokenizer,
-    CLIPTextModel,
-    CLIPVisionConfig,
-    LlamaConfig,
-    LlavaConfig,
-    LlavaModel,
-    T5Config,
-)
+from diffusers import HunyuanVideoPipeline
+from transformers import AutoModel, AutoTokenizer, CLIPTextModel, Qwen2Config, Qwen2Model
 
-from model.text import Kind, TextEncoder, TextSettings, build_tiny_text_encoder, weights_digest
+from model.text import Kind, TextEncoder, TextState
+from model.text_cache import PromptCache
+from model.text_settings import TextSettings
+from tests.model.text_encoders import CORPUS, released_template
 
-CORPUS = [
-    "a red ball rolls over a wooden table",
-    "a woman in a yellow coat walks through the rain at night",
-    "the camera pans slowly over snowy mountains",
-]
 PROMPTS = [CORPUS[0], "", "zwölf Boxkämpfer 🥊 {prompt} jagen", CORPUS[1] + " " + CORPUS[2]]
-
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    return build_tiny_text_encoder(tmp_path_factory.mktemp("tiny"), CORPUS, seed=0)
 
 
 @pytest.fixture(scope="module")
@@ -36,13 +21,11 @@ def encoder(folders: tuple[Path, Path]) -> TextEncoder:
     return TextEncoder.from_folders(*folders)
 
 
-@pytest.mark.parametrize("kind", ["image", "video"])
-def test_states_equal_plain_transformers_padded_to_the_maximum(folders: tuple[Path, Path], kind: Kind) -> None:
+def test_states_equal_plain_transformers_padded_to_the_maximum(folders: tuple[Path, Path]) -> None:
     # float64, because in float32 the length of the padding alone moves states by 3e-6
     encoder = TextEncoder.from_folders(*folders, dtype=torch.float64)
     tokenizer, llm = AutoTokenizer.from_pretrained(folders[0]), AutoModel.from_pretrained(folders[0]).double()
-    template = encoder.settings.video_template if kind == "video" else encoder.settings.image_template
-    crop = encoder.crop_start(kind)
+    template, crop = encoder.settings.video_template, encoder.crop_start("video")
     tokens = tokenizer(
         [template.replace("{prompt}", prompt, 1) for prompt in PROMPTS],
         padding="max_length",
@@ -54,7 +37,7 @@ def test_states_equal_plain_transformers_padded_to_the_maximum(folders: tuple[Pa
     assert tokenizer.decode(tokens["input_ids"][0, crop:]).startswith(f"{PROMPTS[0]}<|eot_id|>")
     with torch.no_grad():
         hidden = llm(**tokens, output_hidden_states=True).hidden_states
-    for i, state in enumerate(encoder.encode(PROMPTS, kind)):
+    for i, state in enumerate(encoder.encode(PROMPTS, "video")):
         valid = tokens["attention_mask"][i].sum()
         torch.testing.assert_close(state.states, hidden[-3][i, crop:valid], rtol=0, atol=1e-6)
     assert not torch.allclose(hidden[-3][0], llm.norm(hidden[-3][0])), "a final norm would show"
@@ -91,41 +74,6 @@ def test_a_long_prompt_loses_its_end_and_no_state_keeps_the_batch_alive(encoder:
     assert short.states.untyped_storage().nbytes() == short.states.nbytes
 
 
-def test_the_same_corpus_and_seed_give_the_same_bytes(folders: tuple[Path, Path], tmp_path: Path) -> None:
-    before = torch.get_rng_state()
-    again = build_tiny_text_encoder(tmp_path / "again", CORPUS[::-1], seed=0)
-    other = build_tiny_text_encoder(tmp_path / "other", CORPUS, seed=1)
-    assert torch.equal(torch.get_rng_state(), before), "the caller's random state is not touched"
-    for first, same, different in zip(folders, again, other, strict=True):
-        assert weights_digest(first) == weights_digest(same) != weights_digest(different)
-
-
-def test_the_digest_sees_every_file(folders: tuple[Path, Path], tmp_path: Path) -> None:
-    (tmp_path / "a.bin").write_bytes(b"1")
-    one = weights_digest(tmp_path)
-    (tmp_path / "a.bin").rename(tmp_path / "b.bin")
-    two = weights_digest(tmp_path)
-    (tmp_path / "b.bin").write_bytes(b"2")
-    assert len({one, two, weights_digest(tmp_path)}) == 3
-    with pytest.raises(ValueError, match="holds no files"):
-        weights_digest(tmp_path / "nothing")
-
-
-def test_of_a_llava_checkpoint_the_language_part_is_used(folders: tuple[Path, Path], tmp_path: Path) -> None:
-    plain = TextEncoder.from_folders(*folders)
-    vision = CLIPVisionConfig(hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2)
-    text = LlamaConfig.from_pretrained(folders[0])
-    llava = LlavaModel(LlavaConfig(vision_config=vision, text_config=text))
-    llava.language_model.load_state_dict(plain.llm.state_dict())
-    llava.save_pretrained(tmp_path)
-    for name in ("tokenizer.json", "tokenizer_config.json"):
-        (tmp_path / name).write_bytes((folders[0] / name).read_bytes())
-    whole = TextEncoder.from_folders(tmp_path, folders[1])
-    assert type(whole.llm).__name__ == "LlamaModel"
-    for a, b in zip(plain.encode(PROMPTS, "video"), whole.encode(PROMPTS, "video"), strict=True):
-        assert torch.equal(a.states, b.states)
-
-
 def test_it_is_frozen_and_stays_in_evaluation_mode(encoder: TextEncoder) -> None:
     parent = torch.nn.ModuleList([encoder]).train()
     assert parent.training and not encoder.training and not encoder.llm.training
@@ -141,23 +89,99 @@ def test_a_template_without_a_tail_leaves_nothing_of_an_empty_prompt(folders: tu
         bare.encode([""], "image")
 
 
-@pytest.mark.parametrize("template", ["no place", "{prompt} and {prompt}"])
-def test_a_template_holds_the_prompt_once(template: str) -> None:
-    with pytest.raises(ValueError, match=r"holds \{prompt\} exactly once, this one [02] times"):
-        TextSettings(video_template=template)
-
-
-def test_what_is_no_encoder_is_refused(folders: tuple[Path, Path], tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"holds no config.json; expected a model folder"):
-        TextEncoder.from_folders(tmp_path, folders[1])
-    T5Config().save_pretrained(tmp_path)
-    with pytest.raises(ValueError, match=r"encoder-decoder model \(t5\); expected a decoder-only one"):
-        TextEncoder.from_folders(tmp_path, folders[1])
-    with pytest.raises(ValueError, match="layers_from_end is 9, but the language model has 4 layers"):
-        TextEncoder.from_folders(*folders, settings=TextSettings(layers_from_end=9))
-
-
 def test_an_unknown_kind_is_refused(encoder: TextEncoder) -> None:
     kind: Any = "film"
     with pytest.raises(ValueError, match="kind must be 'image' or 'video', got 'film'"):
         encoder.encode(["a"], kind)
+
+
+@pytest.mark.parametrize("kind", ["image", "video"])
+def test_ids_masks_states_and_vectors_equal_the_pipeline_of_diffusers(folders: tuple[Path, Path], kind: Kind) -> None:
+    """The template is given by the test, so that the crop is found from it, as that of released weights would be."""
+    template = released_template("the image", "<|eot_id|>") if kind == "image" else released_template("", "<|eot_id|>")
+    settings = TextSettings(image_template=template, video_template=template, max_tokens=24)
+    encoder = TextEncoder.from_folders(*folders, settings=settings, dtype=torch.float64)
+    pipeline = HunyuanVideoPipeline(
+        text_encoder=encoder.llm,
+        tokenizer=AutoTokenizer.from_pretrained(folders[0]),
+        transformer=None,
+        vae=None,
+        scheduler=None,
+        text_encoder_2=encoder.clip,
+        tokenizer_2=AutoTokenizer.from_pretrained(folders[1]),
+    )
+    crop = len(encoder.tokenizer(template.split("{prompt}")[0])["input_ids"])
+    prompts = [*(prompt.replace("{prompt}", "") for prompt in PROMPTS), "rain " * 100]
+    states, pooled, mask = pipeline.encode_prompt(
+        prompts,
+        prompt_template={"template": template.replace("{prompt}", "{}"), "crop_start": crop},
+        max_sequence_length=24,
+    )
+    assert encoder.crop_start(kind) == crop
+    for i, state in enumerate(encoder.encode(prompts, kind)):
+        assert len(state.states) == mask[i].sum(), "the ids are those of the reference, neither more nor fewer"
+        torch.testing.assert_close(state.states, states[i][mask[i].bool()], rtol=0, atol=1e-6)
+        torch.testing.assert_close(state.pooled, pooled[i], rtol=0, atol=1e-6)
+
+
+def test_any_decoder_only_model_will_do(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    """Qwen2 writes its chat another way and starts without a token of its own."""
+    tokenizer = AutoTokenizer.from_pretrained(folders[0])
+    sizes = {"hidden_size": 48, "intermediate_size": 64, "num_attention_heads": 4, "num_key_value_heads": 2}
+    torch.manual_seed(0)
+    qwen = Qwen2Model(Qwen2Config(vocab_size=len(tokenizer), num_hidden_layers=3, **sizes)).eval()
+    qwen.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    chat = "<|im_start|>user\n{prompt}<|im_end|>\n"
+    encoder = TextEncoder.from_folders(tmp_path, folders[1], TextSettings(video_template=chat, layers_from_end=1))
+    ids = tokenizer([chat.replace("{prompt}", "rain")], return_tensors="pt", return_token_type_ids=False)
+    with torch.no_grad():
+        whole = qwen(**ids).last_hidden_state[0]
+    (state,) = encoder.encode(["rain"], "video")
+    torch.testing.assert_close(state.states, whole[encoder.crop_start("video") :], rtol=0, atol=1e-5)
+    assert encoder.width == 48
+
+
+def test_clip_can_be_given_other_words_than_the_language_model(encoder: TextEncoder) -> None:
+    rain, null = encoder.encode(["rain", ""], "video")
+    (mixed,) = encoder.encode([""], "video", pooled_prompts=["rain"])
+    assert_same(mixed, TextState(null.states, rain.pooled), atol=1e-5)
+
+
+def test_prompts_are_encoded_once_and_in_batches_of_bounded_size(folders: tuple[Path, Path]) -> None:
+    encoder = TextEncoder.from_folders(*folders)
+    sizes: list[int] = []
+    encoder.llm.register_forward_pre_hook(lambda _, __, given: sizes.append(len(given["input_ids"])), with_kwargs=True)
+    encoder.batch = 2
+    states = encoder.encode(["a", "b", "a", "c", "b", "a"], "image")
+    assert sizes == [2, 1]
+    assert states[0].states is states[2].states is states[5].states
+
+
+def test_a_cache_answers_for_the_same_words_and_weights_alone(folders: tuple[Path, Path]) -> None:
+    cache = PromptCache(1 << 20)
+    encoder = TextEncoder.from_folders(*folders, cache=cache)
+    (first,) = encoder.encode(["rain"], "video")
+    encoder.llm.register_forward_pre_hook(lambda *_: pytest.fail("it was encoded before"))
+    (again,) = encoder.encode(["rain"], "video")
+    assert_same(again, first, atol=0)
+    other = TextEncoder.from_folders(*folders, settings=TextSettings(layers_from_end=2), cache=cache)
+    assert other.digest != encoder.digest
+    (changed,) = other.encode(["rain"], "video")
+    assert not torch.equal(changed.states, first.states)
+    assert not torch.equal(other.encode(["rain"], "image")[0].states[:2], changed.states[:2])
+
+
+def test_the_digest_sees_precision_and_settings(folders: tuple[Path, Path], encoder: TextEncoder) -> None:
+    half = TextEncoder.from_folders(*folders, dtype=torch.bfloat16)
+    assert len({encoder.digest, half.digest, TextEncoder.from_folders(*folders).digest}) == 2
+
+
+def assert_same(given: TextState, wanted: TextState, atol: float) -> None:
+    torch.testing.assert_close(given.states, wanted.states, rtol=0, atol=atol)
+    torch.testing.assert_close(given.pooled, wanted.pooled, rtol=0, atol=atol)
+
+
+def test_layers_that_are_not_there_are_refused(folders: tuple[Path, Path]) -> None:
+    with pytest.raises(ValueError, match="layers_from_end is 9, but the language model has 4 layers"):
+        TextEncoder.from_folders(*folders, settings=TextSettings(layers_from_end=9))

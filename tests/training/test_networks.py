@@ -39,5 +39,5 @@ def test_tiny_text_encoders_are_the_same_for_the_same_captions(shapes, tmp_path)
 
 
 def test_a_folder_without_a_model_is_refused_by_name(shapes, tmp_path):
-    with pytest.raises(UserError, match=r"train.text does not fit: .*empty holds no config.json"):
+    with pytest.raises(UserError, match=r"train.text does not fit: .*empty: there is no such folder"):
         open_text_encoder(shapes, TextSettings(llm=str(tmp_path / "empty"), clip=str(tmp_path / "empty")), "")
