@@ -145,12 +145,6 @@ def ballots(annotations: pa.Table | Iterable[Annotation], withdrawn: Collection[
     return dict(by_clip)
 
 
-def standing(given: Iterable[Ballot], answers_wanted: int) -> Standing:
-    """Where a clip's task is, given the ballots on it."""
-    skips = [ballot.skipped for ballot in given]
-    return _standing(len(skips), sum(skips), answers_wanted)
-
-
 def standings(
     annotations: pa.Table | Iterable[Annotation],
     answers_wanted: Mapping[str, int],

@@ -162,13 +162,17 @@ def draft_job(shown: Iterable[Shown], workspace: Workspace, settings: DrafterSet
     )
 
 
-def camera_movements(catalogue: Catalogue) -> dict[str, tuple[str, float]]:
-    """Clip id -> the class that the scorer `camera_movement` chose and its confidence; empty where it did not run."""
+def camera_movements(catalogue: Catalogue, clip_ids: Sequence[str]) -> dict[str, tuple[str, float]]:
+    """Clip id -> the class that the scorer `camera_movement` chose and its confidence, of those where it chose one."""
     column = catalogue.columns.get(CAMERA_SCORER)
     if column is None or column.labels is None:
         return {}
-    answers = zip(catalogue.clip_ids.to_pylist(), column.labels.tolist(), column.values.tolist(), strict=True)
-    return {clip_id: (column.classes[label], value) for clip_id, label, value in answers if label >= 0}
+    places = zip(clip_ids, catalogue.find(clip_ids).tolist(), strict=True)
+    chosen = {clip_id: place for clip_id, place in places if place >= 0 and column.labels[place] >= 0}
+    return {
+        clip_id: (column.classes[column.labels[place]], float(column.values[place]))
+        for clip_id, place in chosen.items()
+    }
 
 
 def wanted_clips(context: "Context", everything: bool = False) -> Iterator[Shown]:
@@ -178,7 +182,7 @@ def wanted_clips(context: "Context", everything: bool = False) -> Iterator[Shown
     wanted: set[str] = set(judged.catalogue.clip_ids.to_pylist()) if everything else set()
     if verdicts.num_rows and not everything:
         wanted = set(verdicts.filter(pc.field("decision") != Decision.REJECT.value).column("clip_id").to_pylist())
-    crops, cameras = current_crops(context), camera_movements(judged.catalogue)
+    crops, cameras = current_crops(context), camera_movements(judged.catalogue, sorted(wanted))
     titles = {video.video_id: " ".join(video.title.split()) for video in context.workspace.table("videos").records()}
     for clip in current_clips(context):
         if clip.clip_id in wanted:

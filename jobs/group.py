@@ -99,13 +99,6 @@ def group(context: "Context") -> GroupTally:
     return tally
 
 
-def current_groups(context: "Context") -> pa.Table | None:
-    """Rows of `groups` for clips, vectors and settings as they are now, by clip id; None if they were not grouped."""
-    digest = _grouping(context).digest
-    table = context.workspace.table("groups")
-    return _stored(context, digest, table.schema.names).cast(table.schema) if digest in table.stems() else None
-
-
 def current_grouping(workspace: Workspace, recipe: "Recipe") -> str | None:
     """Digest of the last grouping under the recipe's settings, which is the version of the score `duplicate`."""
     name = _pointer(recipe)

@@ -12,7 +12,6 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import pyarrow.compute as pc
 from pyarrow import fs as pafs
 from pydantic import ValidationError
 
@@ -91,11 +90,15 @@ def lineage(workspace: Workspace, clip_id: str) -> Lineage:
     Raises:
         UserError: no clip, or more than one, begins with `clip_id`.
     """
-    clip_id = find_clip_id(workspace, clip_id)
-    (clip,) = _rows(workspace, "clips", clip_id)
-    videos = _rows(workspace, "videos", clip.video_id, key="video_id")
-    scores = tuple(_rows(workspace, "scores", clip_id))
-    members = _rows(workspace, "shard_members", clip_id)
+    clip = find_clip(workspace, clip_id)
+    clip_id = clip.clip_id
+
+    def rows(table: str) -> list[Any]:
+        return workspace.table(table).having("clip_id", [clip_id])
+
+    videos = workspace.table("videos").having("video_id", [clip.video_id])
+    scores = tuple(rows("scores"))
+    members = rows("shard_members")
     shards = {shard.shard_id: shard for shard in workspace.table("shards").records()} if members else {}
     failures = [row for row in workspace.table("failures").records() if clip_id in row.input_id]
     return Lineage(
@@ -103,19 +106,19 @@ def lineage(workspace: Workspace, clip_id: str) -> Lineage:
         video=videos[0] if videos else None,
         scores=scores,
         gates=_gates(workspace, clip, scores),
-        tasks=tuple(_rows(workspace, "tasks", clip_id)),
-        annotations=tuple(sorted(_rows(workspace, "annotations", clip_id), key=lambda row: row.updated_at)),
-        human_verdicts=tuple(_rows(workspace, "human_verdicts", clip_id)),
-        captions=tuple(_rows(workspace, "captions", clip_id)),
+        tasks=tuple(rows("tasks")),
+        annotations=tuple(sorted(rows("annotations"), key=lambda row: row.updated_at)),
+        human_verdicts=tuple(rows("human_verdicts")),
+        captions=tuple(rows("captions")),
         packed=tuple(Packed(member, shards.get(member.shard_id)) for member in members),
-        reads=tuple(_rows(workspace, "train_reads", clip_id)),
+        reads=tuple(rows("train_reads")),
         held_out_of=_held_out_of(workspace, clip_id),
         failures=tuple(failures),
     )
 
 
-def find_clip_id(workspace: Workspace, given: str) -> str:
-    """The one clip id that begins with `given`.
+def find_clip(workspace: Workspace, given: str) -> Clip:
+    """The clip of an id, or the one whose id begins with `given`.
 
     Raises:
         UserError: there is none, or there are several; the message names what is near.
@@ -125,7 +128,8 @@ def find_clip_id(workspace: Workspace, given: str) -> str:
         raise UserError(f"no clip {given!r}: {workspace.uri} has no clips yet; run `dailies split` first")
     found = [clip_id for clip_id in clip_ids if given and clip_id.startswith(given)]
     if len(found) == 1 or given in found:
-        return given if given in found else found[0]
+        (clip,) = workspace.table("clips").having("clip_id", [given if given in found else found[0]])
+        return clip
     total = f"{len(clip_ids)} clip{'s' if len(clip_ids) > 1 else ''}"
     if found:
         named = ", ".join(found[:MAX_NAMED]) + (", ..." if len(found) > MAX_NAMED else "")
@@ -136,8 +140,8 @@ def find_clip_id(workspace: Workspace, given: str) -> str:
 
 
 def _gates(workspace: Workspace, clip: Clip, scores: Iterable[Score]) -> tuple[JudgedStage, ...]:
-    verdicts = _rows(workspace, "gate_verdicts", clip.clip_id)
-    crops = {crop.version: crop for crop in _rows(workspace, "crops", clip.clip_id)}
+    verdicts = workspace.table("gate_verdicts").having("clip_id", [clip.clip_id])
+    crops = {crop.version: crop for crop in workspace.table("crops").having("clip_id", [clip.clip_id])}
     known = {digest: _saved_rules(workspace, digest) for digest in sorted({row.rules_digest for row in verdicts})}
     judged = []
     for verdict in verdicts:
@@ -182,10 +186,3 @@ def _held_out_of(workspace: Workspace, clip_id: str) -> tuple[str, ...]:
             if clip_id in facts.get("held_out", []):
                 held_out.append(run)
     return tuple(held_out)
-
-
-def _rows(workspace: Workspace, table: str, value: str, key: str = "clip_id") -> list[Any]:
-    """The records of a table whose `key` column has this value."""
-    source = workspace.table(table)
-    rows = source.read()
-    return [source.spec.record(**row) for row in rows.filter(pc.field(key) == value).to_pylist()]

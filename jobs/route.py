@@ -233,7 +233,7 @@ def _drafts(context: Context, clips: list[Clip], catalogue: Catalogue | None = N
         catalogue = current_catalogue(workspace, context.recipe)
     scores = current_values(context, [clip.clip_id for clip in clips], catalogue)
     titles = {video.video_id: video.title for video in workspace.table("videos").records()}
-    cameras = camera_movements(catalogue)
+    cameras = camera_movements(catalogue, [clip.clip_id for clip in clips])
     drafts = [
         draft_caption(clip, titles[clip.video_id], scores.get(clip.clip_id, {}), settings, cameras.get(clip.clip_id))
         for clip in clips

@@ -9,10 +9,11 @@ import cv2
 import numpy as np
 
 from curation.drawing import captioned, sheet, spread
-from curation.records import Clip, UserError
+from curation.records import UserError
 from curation.score import ScoreSettings, load_judges, watch_clips
 from curation.scorer import Answer, ClipFrames, scorer_class
 from curation.source import UnreadableVideo
+from jobs.lineage import find_clip
 
 if TYPE_CHECKING:
     from jobs.config import Context
@@ -26,7 +27,7 @@ def show(context: "Context", scorer_name: str, clip_id: str, with_picture: bool)
     Raises:
         UserError: no such scorer or clip, weights are missing, or the clip's source does not decode.
     """
-    clip = find_clip(context, clip_id)
+    clip = find_clip(context.workspace, clip_id)
     kind, settings = scorer_class(scorer_name), context.recipe.score
     alone = ScoreSettings.model_validate(settings.model_dump() | {"scorers": (scorer_name,), "embedders": ()})
     judges = load_judges(alone)
@@ -61,19 +62,3 @@ def _frames(seen: ClipFrames) -> np.ndarray:
     """The bare frames, where the scorer has nothing to draw as it could not answer."""
     pictures = seen.luma if seen.bgr is None else seen.bgr
     return sheet([captioned(pictures[index], f"{seen.times_s[index]:.2f} s") for index in spread(len(pictures), 8)])
-
-
-def find_clip(context: "Context", clip_id: str) -> Clip:
-    """The clip of an id, or of the unique beginning of one.
-
-    Raises:
-        UserError: there is none, or there are several.
-    """
-    clips = [clip for clip in context.workspace.table("clips").records() if clip.clip_id.startswith(clip_id)]
-    if not clips:
-        raise UserError(
-            f"no clip {clip_id!r} in {context.workspace.uri}; the table clips and `dailies report` list them"
-        )
-    if len(clips) > 1:
-        raise UserError(f"{clip_id!r} begins {len(clips)} clip ids, among them {clips[0].clip_id}; give more of it")
-    return clips[0]

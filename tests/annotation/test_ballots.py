@@ -7,7 +7,7 @@ from dataclasses import replace
 import pyarrow as pa
 import pytest
 
-from annotation.ballots import Standing, answer_columns, answer_rows, ballots, standing, standings, votes
+from annotation.ballots import Standing, answer_columns, answer_rows, ballots, standings, votes
 from annotation.resolve import resolve_rows
 from curation.tables import Workspace
 from tests.annotation.answers import annotation, kept, rejected
@@ -19,15 +19,17 @@ from tests.annotation.answers import annotation, kept, rejected
 )
 def test_a_task_stands_in_exactly_one_place(answers, expected):
     rows = [annotation("c1", str(number), kept() if given else None) for number, given in enumerate(answers)]
-    assert standing(ballots(rows).get("c1", []), 2) == Standing(expected)
+    assert standings(rows, {"c1": 2}) == {Standing(expected): 1}
 
 
-def test_standings_of_many_clips_are_those_of_each():
+def test_tasks_are_counted_by_where_they_stand():
     given = {"a": [kept(), kept()], "b": [kept()], "c": [None, None], "d": [None, rejected("dull")], "e": [None]}
     rows = [annotation(clip, str(number), answer) for clip, own in given.items() for number, answer in enumerate(own)]
     wanted = [*given, "nobody saw this"]
-    each = Counter(standing(ballots(rows).get(clip, []), 2) for clip in wanted)
-    assert standings(rows, dict.fromkeys(wanted, 2)) == each == {"answered": 2, "skipped": 1, "waiting": 3}
+    assert standings(rows, dict.fromkeys(wanted, 2)) == {"answered": 2, "skipped": 1, "waiting": 3}
+    one_by_one = sum((standings(rows, {clip: 2}) for clip in wanted), Counter())
+    assert one_by_one == standings(rows, dict.fromkeys(wanted, 2))
+    assert standings(rows, {"a": 1, "b": 2}) == {"answered": 1, "waiting": 1}, "each task wants its own number"
     assert standings(rows, {"a": 2}) == {Standing.ANSWERED: 1}, "other clips are not counted"
     assert standings([], {"a": 2}) == {Standing.WAITING: 1}
 

@@ -201,10 +201,12 @@ def test_frames_are_spread_over_the_clip_and_no_larger_than_they_are(film):
 def test_the_scorers_classes_are_those_of_the_page_and_missing_ones_are_left_out():
     clip_ids, states = ["a", "b", "c"], np.ones(3, np.uint8)
     column = Column(np.array([0.9, 0.3, np.nan]), states, np.array([1, 0, -1], np.int16), ("pan left", "zoom in"))
-    answers = camera_movements(Catalogue(pa.array(clip_ids), {"camera_movement": column}))
+    catalogue = Catalogue(pa.array(clip_ids), {"camera_movement": column})
+    answers = camera_movements(catalogue, [*clip_ids, "unknown"])
     assert answers == {"a": ("zoom in", 0.9), "b": ("pan left", 0.3)}
+    assert camera_movements(catalogue, ["b"]) == {"b": ("pan left", 0.3)}
     assert {movement for movement, _ in answers.values()} <= set(CAMERA_MOVEMENTS)
-    assert camera_movements(Catalogue(pa.array(clip_ids), {})) == {}
+    assert camera_movements(Catalogue(pa.array(clip_ids), {}), clip_ids) == {}
 
 
 def test_missing_weights_stop_the_run_before_any_work(tmp_path, capsys):

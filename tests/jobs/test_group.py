@@ -13,7 +13,7 @@ from curation.score import versions
 from curation.split import splitter_version
 from curation.tables import Workspace
 from jobs.config import Context, Recipe
-from jobs.group import current_groups, group, run
+from jobs.group import current_grouping, group, run
 from tests.curation.test_near import planted
 
 NUM_CLIPS, NUM_COPIES = 40, 8
@@ -46,6 +46,12 @@ def clip(index: int, splitter: str) -> Clip:
     return Clip(f"{index:020x}", "video", "film.mp4", *span, height * 16 // 9, height, 25.0, splitter)
 
 
+def rows_now(context: Context) -> list[dict[str, Any]]:
+    """Rows of the last grouping under the context's settings."""
+    digest = current_grouping(context.workspace, context.recipe)
+    return [row for row in context.workspace.table("groups").read().to_pylist() if row["grouping"] == digest]
+
+
 def test_every_clip_is_in_one_place_and_the_larger_twin_stays(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -54,9 +60,7 @@ def test_every_clip_is_in_one_place_and_the_larger_twin_stays(
     printed = capsys.readouterr().out
     assert "group: 7 near duplicates of 7 clips that are kept\ngroup: 4 concepts of " in printed
     assert printed.endswith("group: 40 clips = 32 kept + 7 duplicates + 1 without embedding\n")
-    rows = current_groups(context)
-    assert rows is not None
-    by_id = {row["clip_id"]: row for row in rows.to_pylist()}
+    by_id = {row["clip_id"]: row for row in rows_now(context)}
     assert sorted(by_id) == [f"{index:020x}" for index in range(39)]
     for copied in range(7):
         twins = [by_id[f"{index:020x}"] for index in (copied, 32 + copied)]
@@ -84,17 +88,17 @@ def test_other_settings_and_new_clips_are_another_grouping(tmp_path: Path) -> No
     context = catalogue(tmp_path)
     group(context)
     strict = catalogue(tmp_path, duplicate_similarity=0.98)
-    assert current_groups(strict) is None
+    assert rows_now(strict) == []
     assert group(strict).duplicates == 0
-    rows = current_groups(context)
-    assert rows is not None and sum(twin != "" for twin in rows.column("duplicate_of").to_pylist()) == 8
+    assert sum(row["duplicate_of"] != "" for row in rows_now(context)) == 8
     newcomer = clip(NUM_CLIPS - NUM_COPIES - 1, splitter_version(context.recipe.split))
     context.workspace.table("clips").append("more", [Clip(**{**vars(newcomer), "clip_id": "f" * 20})])
     assert group(context).without_embedding == 1, "a clip without a vector changes no group"
     version = versions(context.recipe.score)["perceptual_hash"]
     vector = tuple(np.eye(64, dtype=np.float32)[0].tolist())
     context.workspace.table("embeddings").append("more", [Embedding("f" * 20, "perceptual_hash", version, vector)])
-    assert current_groups(context) is None and group(context).kept == 33
+    tally = group(context)
+    assert tally.is_new and tally.kept == 33
 
 
 def test_a_pool_without_vectors_is_told_what_to_do(tmp_path: Path) -> None:

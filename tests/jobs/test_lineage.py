@@ -9,7 +9,7 @@ from curation.records import Clip, Score, UserError
 from curation.tables import Workspace
 from jobs.config import Context, save_recipe
 from jobs.gates import judge
-from jobs.lineage import find_clip_id, lineage
+from jobs.lineage import find_clip, lineage
 from tests.jobs.finished import ANNOTATORS, RUN, SCORERS, finished_context, ordered_clips
 
 
@@ -92,21 +92,21 @@ def test_scores_of_other_versions_are_listed_but_not_judged_by(tmp_path):
 def test_the_beginning_of_an_id_is_enough_where_it_is_unique(tmp_path):
     workspace = Workspace(str(tmp_path))
     workspace.table("clips").append("all", [a_clip("aa11"), a_clip("aa22"), a_clip("bb33"), a_clip("bb3344")])
-    assert find_clip_id(workspace, "aa1") == "aa11"
-    assert find_clip_id(workspace, "bb33") == "bb33", "a whole id wins over longer ones that begin with it"
+    assert find_clip(workspace, "aa1").clip_id == "aa11"
+    assert find_clip(workspace, "bb33").clip_id == "bb33", "a whole id wins over longer ones that begin with it"
     with pytest.raises(UserError, match="2 of 4 clips begin with 'aa': aa11, aa22; give more of the id"):
-        find_clip_id(workspace, "aa")
+        find_clip(workspace, "aa")
 
 
 def test_an_unknown_id_says_how_many_there_are_and_which_are_near(tmp_path):
     workspace = Workspace(str(tmp_path))
     with pytest.raises(UserError, match=f"no clip 'x': {tmp_path} has no clips yet; run `dailies split` first"):
-        find_clip_id(workspace, "x")
+        find_clip(workspace, "x")
     workspace.table("clips").append("all", [a_clip("aa11"), a_clip("aa22"), a_clip("bb33")])
     with pytest.raises(UserError, match=f"no clip 'aa12' among the 3 clips of {tmp_path}; nearest: aa"):
-        find_clip_id(workspace, "aa12")
+        find_clip(workspace, "aa12")
     with pytest.raises(UserError, match="no clip '' among"):
-        find_clip_id(workspace, "")
+        find_clip(workspace, "")
 
 
 def test_json_is_readable_by_programs(context):

@@ -86,9 +86,8 @@ def test_what_is_wrong_with_the_question_is_said(workspace, tmp_path, capsys):
         ("--scorer", "motion"): together,
         ("--clip", clip.clip_id): together,
         ("--show",): together,
-        ("--scorer", "motion", "--clip", "nobody"): f"no clip 'nobody' in {workspace.uri}; the table clips and "
-        "`dailies report` list them",
-        ("--scorer", "motion", "--clip", "gon"): "'gon' begins 2 clip ids, among them gone; give more of it",
+        ("--scorer", "motion", "--clip", "nobody"): f"no clip 'nobody' among the 4 clips of {workspace.uri}; ",
+        ("--scorer", "motion", "--clip", "gon"): "2 of 4 clips begin with 'gon': gone, gone2; give more of the id",
         ("--scorer", "mood", "--clip", clip.clip_id): "no scorer 'mood'; the scorers are aesthetic, ",
         ("--scorer", "aesthetic", "--clip", clip.clip_id): "cannot score: aesthetic lacks ",
         ("--scorer", "motion", "--clip", "gone2"): f"clip gone2 cannot be looked at: not found: {gone.uri} does not",
