@@ -150,7 +150,7 @@ class SingleBlock(nn.Module):
         super().__init__()
         width, hidden = config.hidden_size, config.mlp_ratio * config.hidden_size
         self.num_heads = config.num_heads
-        self.widths = [3 * width, hidden]
+        self.widths = [width, width, width, hidden]
         self.modulation = Modulation(width, 3)
         self.linear1 = nn.Linear(width, 3 * width + hidden)
         self.linear2 = nn.Linear(width + hidden, width)
@@ -161,8 +161,9 @@ class SingleBlock(nn.Module):
         """One block over the joint row."""
         groups = layout.joint_groups
         shift, scale, gate = self.modulation(vec_GD)
-        qkv, hidden = self.linear1(modulate(joint_SD, shift, scale, groups)).split(self.widths, dim=-1)
-        q, k, v = split_heads(qkv, self.num_heads)
+        wide = self.linear1(modulate(joint_SD, shift, scale, groups))
+        *qkv, hidden = wide.split(self.widths, dim=-1)
+        q, k, v = (part.unflatten(-1, (self.num_heads, -1)) for part in qkv)
         q, k = rotate(self.q_norm(q), layout.rotation), rotate(self.k_norm(k), layout.rotation)
         attended = layout.attend(q, k, v)
         hidden = F.gelu(hidden, approximate="tanh")

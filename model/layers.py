@@ -16,7 +16,6 @@ import math
 from collections.abc import Sequence
 
 import torch
-from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -27,7 +26,7 @@ SINUSOID_MAX_PERIOD = 10_000.0
 
 def split_heads(qkv: Tensor, num_heads: int) -> tuple[Tensor, Tensor, Tensor]:
     """Query, key and value [S, H, E] of a fused projection [S, 3 * H * E]."""
-    q, k, v = rearrange(qkv, "s (three h e) -> three s h e", three=3, h=num_heads).unbind(0)
+    q, k, v = (part.unflatten(-1, (num_heads, -1)) for part in qkv.chunk(3, dim=-1))
     return q, k, v
 
 

@@ -1,5 +1,6 @@
 """Rotations: relative in position, neutral in length, and laid out axis by axis."""
 
+import pytest
 import torch
 
 from model.rope import Rotation, grid_rotation, rotate
@@ -38,3 +39,11 @@ def test_half_precision_is_turned_in_float32() -> None:
     turned = rotate(x, Rotation(angles.cos(), angles.sin()))
     assert turned.dtype == torch.bfloat16
     torch.testing.assert_close(turned, rotate(x.float(), Rotation(angles.cos(), angles.sin())).bfloat16())
+
+
+def test_a_compiler_and_eager_mode_turn_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    rotation = grid_rotation((2, 3, 4), DIMS, 256.0)
+    x = torch.randn(24, 3, 16)
+    eager = rotate(x, rotation)
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    torch.testing.assert_close(rotate(x, rotation), eager, rtol=0, atol=1e-6)
