@@ -4,14 +4,24 @@
 
 The network is given t = 1000 s and predicts v; the sampler walks s from 1 to 0. (The paper, arXiv 2412.03603 s4.4,
 writes time and sign the other way round: the same loss, with weights that cannot be exchanged.)
+
+Guidance distillation (4.5 there, arXiv 2210.03142): a student with an embedded scale learns in one forward what its
+teacher says in two, for any scale from 1 to 8:
+
+    target = guided_velocity(teacher, ..., scale=g)     g = sample_guidance_scales(...)     student is given 1000 g
 """
 
-from typing import Literal
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor
 
+if TYPE_CHECKING:  # model.text needs transformers, the flow does not
+    from model.text import TextState
+
 NUM_TRAIN_TIMESTEPS = 1000.0  # the timestep network sees t = 1000 s
+GUIDANCE_SCALES = (1.0, 8.0)  # of a distilled student
 
 Scheme = Literal["logit_normal", "uniform"]
 
@@ -54,3 +64,37 @@ def interpolate(data: Tensor, noise: Tensor, s: Tensor) -> Tensor:
 def velocity_target(data: Tensor, noise: Tensor) -> Tensor:
     """What the network learns to predict anywhere on the path: noise - data."""
     return noise - data
+
+
+def sample_guidance_scales(n: int, generator: torch.Generator) -> Tensor:
+    """Draw `n` guidance scales for a student, uniform from 1 to 8, float32, on the generator's device."""
+    low, high = GUIDANCE_SCALES
+    return low + (high - low) * torch.rand(n, generator=generator, device=generator.device)
+
+
+@torch.no_grad()
+def guided_velocity(
+    model: Callable[..., list[Tensor]],
+    latents: Sequence[Tensor],
+    t: Tensor,
+    text: Sequence[Tensor],
+    pooled: Tensor,
+    without: "Sequence[TextState]",
+    scale: Tensor,
+    guidance: Tensor | None = None,
+    clean_frames: Sequence[int] | None = None,
+) -> list[Tensor]:
+    """Classifier-free guidance: v(without) + scale * (v(text) - v(without)), float32, no gradient.
+
+    model: a `VideoDiT` or what is called like one; the other arguments but these are its own. Both predictions are one
+    packed forward of twice the samples.
+    without: per sample the negative prompt, the empty one for a distillation target.
+    scale: [B] guidance scales; 1 is the plain prediction. In the notation of arXiv 2210.03142 it is 1 + w.
+    """
+    states = [*text, *(negative.states.to(text[0]) for negative in without)]
+    vectors = torch.cat((pooled, torch.stack([negative.pooled.to(pooled) for negative in without])))
+    scales = None if guidance is None else guidance.repeat(2)
+    clean = None if clean_frames is None else [*clean_frames] * 2
+    velocities = [one.float() for one in model([*latents] * 2, t.repeat(2), states, vectors, scales, clean)]
+    positive, negative = velocities[: len(latents)], velocities[len(latents) :]
+    return [b + one * (a - b) for a, b, one in zip(positive, negative, scale.to(t.device), strict=True)]

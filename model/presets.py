@@ -1,10 +1,22 @@
-"""The sizes the networks come in: `tiny` for two CPU cores and tests, `full` for the released HunyuanVideo weights.
+"""The sizes the networks come in, from two CPU cores to the released HunyuanVideo weights.
+
+| DiT | parameters | width, heads, blocks (dual + single) | VAE | weights, gradients and AdamW, float32 |
+|---|---|---|---|---|
+| `tiny` | 2,861,888 | 128, 4 of 32, 2 + 4 | `tiny`, 1,780,083 | 46 MB |
+| `50m` | 47,728,448 | 384, 3 of 128, 4 + 8 | `full`, 246,478,803 | 0.8 GB |
+| `300m` | 300,244,544 | 768, 6 of 128, 7 + 14 | `full` | 4.8 GB |
+| `1b` | 1,029,792,832 | 1536, 12 of 128, 6 + 12 | `full` | 16.5 GB |
+| `full` | 12,821,012,544 | 3072, 24 of 128, 20 + 40 | `full` | 205 GB |
+
+All but `tiny` keep the released head (128 channels, turned 16 + 56 + 56), one dual block to two single ones, the MLP
+ratio and the widths of the released text encoders, so kernels and cached text fit every size. They see latents of the
+`full` VAE, whose released weights are the better start: a DiT can only be as good as what its VAE decodes. Only `full`
+embeds a guidance scale, since only a distilled network has learned one. Heads also bound how many processes can share
+a sample (training/sequence_parallel.py).
 
 A configuration holds only what decides the shapes and the mathematics of a network, so that it can be saved beside
-a checkpoint and rebuild the same module. `full` counts 246,478,803 (VAE) and 12,821,012,544 (DiT) parameters,
-`tiny` 1.8 and 2.9 million; a test counts them on the meta device.
-
-Source of the `full` sizes: arXiv 2412.03603 and the released configuration files.
+a checkpoint and rebuild the same module. Source of the `full` sizes: arXiv 2412.03603 and the released configuration
+files.
 """
 
 from dataclasses import dataclass
@@ -103,5 +115,8 @@ DIT_PRESETS: dict[str, DiTConfig] = {
         pooled_width=64,
         guidance=False,
     ),
+    "50m": DiTConfig(hidden_size=384, num_heads=3, num_dual_blocks=4, num_single_blocks=8, guidance=False),
+    "300m": DiTConfig(hidden_size=768, num_heads=6, num_dual_blocks=7, num_single_blocks=14, guidance=False),
+    "1b": DiTConfig(hidden_size=1536, num_heads=12, num_dual_blocks=6, num_single_blocks=12, guidance=False),
     "full": DiTConfig(),
 }

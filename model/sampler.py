@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from model.flow import NUM_TRAIN_TIMESTEPS, shift_timesteps
+from model.flow import NUM_TRAIN_TIMESTEPS, guided_velocity, shift_timesteps
 
 if TYPE_CHECKING:  # model.text needs transformers, sampling does not
     from model.dit import VideoDiT
@@ -79,22 +79,20 @@ def sample(
     x = [one.to(weight.device) for one in noise]
     images = _first_frames(first, shapes, weight.device)
     x = [one if image is None else _start(one, image) for one, image in zip(x, images, strict=True)]
+    clean = [int(image is not None) for image in images]
     text, pooled = [states.to(weight) for states in text], pooled.to(weight)
-    if cfg_scale != 1.0 and negative is not None:
-        text = [*text, *([negative.states.to(weight)] * len(x))]
-        pooled = torch.cat((pooled, negative.pooled.to(weight).expand_as(pooled)))
-    given = 0.0 if guidance is None else guidance_input(guidance, bfloat16_guidance)
-    scales = None if guidance is None else torch.full((len(text),), given, device=weight.device)
+    embedded = None if guidance is None else guidance_input(guidance, bfloat16_guidance)
+    scales = None if embedded is None else torch.full((len(x),), embedded, device=weight.device)
 
     sigmas = sigma_schedule(num_steps, shift)
-    copies = len(text) // len(x)
-    clean = [int(image is not None) for image in images] * copies
     for step, (s, s_next) in enumerate(zip(sigmas[:-1].tolist(), sigmas[1:].tolist(), strict=True), start=1):
-        t = torch.full((len(text),), s * NUM_TRAIN_TIMESTEPS, device=weight.device)
-        v = model([one.to(weight) for one in x] * copies, t, text, pooled, scales, clean)
-        if copies == 2:
-            positive, without = v[: len(x)], v[len(x) :]
-            v = [b.float() + cfg_scale * (a.float() - b.float()) for a, b in zip(positive, without, strict=True)]
+        t = torch.full((len(x),), s * NUM_TRAIN_TIMESTEPS, device=weight.device)
+        latents = [one.to(weight) for one in x]
+        if cfg_scale != 1.0 and negative is not None:
+            cfg = torch.full((len(x),), cfg_scale)
+            v = guided_velocity(model, latents, t, text, pooled, [negative] * len(x), cfg, scales, clean)
+        else:
+            v = model(latents, t, text, pooled, scales, clean)
         moved = (one + (s_next - s) * velocity.float() for one, velocity in zip(x, v, strict=True))
         x = [one if image is None else _keep(one, image) for one, image in zip(moved, images, strict=True)]
         if progress is not None:

@@ -2,13 +2,12 @@
 
 import pytest
 import torch
-from diffusers.models.transformers.transformer_hunyuan_video import HunyuanVideoTransformer3DModel
 from torch import Tensor
 
 from model.dit import VideoDiT
 from model.flow import interpolate, velocity_target
 from model.presets import DIT_PRESETS, DiTConfig
-from tests.model.reference import SIZES, inputs, randomised, to_reference
+from tests.model.reference import SIZES, inputs, randomised
 
 
 def test_a_sample_never_sees_its_neighbour() -> None:
@@ -60,17 +59,6 @@ def test_a_new_network_answers_zero() -> None:
     model = VideoDiT(DIT_PRESETS["tiny"])
     latents, t, text, pooled = inputs(model.config, [(1, 4, 4)], [3])
     assert model(latents, t, text, pooled)[0].abs().max() == 0
-
-
-def test_full_preset_has_the_released_names_and_count() -> None:
-    config = DIT_PRESETS["full"]
-    with torch.device("meta"):
-        ours, reference = VideoDiT(config), HunyuanVideoTransformer3DModel()
-        renamed = to_reference(ours.state_dict(), config.hidden_size)
-    assert sum(parameter.numel() for parameter in ours.parameters()) == 12_821_012_544
-    assert len(ours.state_dict()) == 856
-    shapes = {name: tuple(tensor.shape) for name, tensor in reference.state_dict().items()}
-    assert {name: tuple(tensor.shape) for name, tensor in renamed.items()} == shapes
 
 
 def test_the_tiny_preset_learns_four_latents() -> None:

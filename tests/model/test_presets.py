@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+import model.presets
 from model.dit import VideoDiT
 from model.presets import DIT_PRESETS, VAE_PRESETS, DiTConfig, VAEConfig
 from model.vae import CausalVideoVAE
@@ -19,11 +20,33 @@ def test_every_dit_preset_takes_what_the_vae_gives(name: str) -> None:
     assert DIT_PRESETS[name].latent_channels == 16
 
 
-def test_tiny_presets_are_tiny() -> None:
+def _count(network: torch.nn.Module) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def test_presets_have_the_sizes_that_their_table_states() -> None:
     with torch.device("meta"):
-        networks = [CausalVideoVAE(VAE_PRESETS["tiny"]), VideoDiT(DIT_PRESETS["tiny"])]
-    counts = [sum(parameter.numel() for parameter in network.parameters()) for network in networks]
-    assert counts == [1_780_083, 2_861_888]
+        dits = {name: _count(VideoDiT(config)) for name, config in DIT_PRESETS.items()}
+        vaes = {name: _count(CausalVideoVAE(config)) for name, config in VAE_PRESETS.items()}
+    assert dits == {
+        "tiny": 2_861_888,
+        "50m": 47_728_448,
+        "300m": 300_244_544,
+        "1b": 1_029_792_832,
+        "full": 12_821_012_544,
+    }
+    assert vaes == {"tiny": 1_780_083, "full": 246_478_803}
+    assert model.presets.__doc__ is not None
+    for count in (*dits.values(), *vaes.values()):
+        assert f"{count:,}" in model.presets.__doc__
+
+
+@pytest.mark.parametrize("name", sorted(set(DIT_PRESETS) - {"tiny"}))
+def test_presets_between_tiny_and_full_keep_the_released_head_and_text_widths(name: str) -> None:
+    config, full = DIT_PRESETS[name], DIT_PRESETS["full"]
+    assert (config.head_dim, config.rope_dims) == (128, (16, 56, 56))
+    assert (config.text_width, config.pooled_width) == (full.text_width, full.pooled_width)
+    assert config.num_single_blocks == 2 * config.num_dual_blocks
 
 
 def test_channels_that_do_not_split_into_groups_are_refused() -> None:
