@@ -12,16 +12,16 @@ From Natural Language Supervision"). Nothing is ever fetched.
 
 import importlib.util
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 import cv2
 import numpy as np
 from pydantic import BaseModel, Field
 
 from curation.records import UserError
-from curation.scorer import ClipFrames
+from curation.scorer import ClipFrames, lacking_file
 from curation.source import fingerprint
 from curation.video import FrameSpec
 
@@ -62,14 +62,32 @@ class TowerSettings(BaseModel, frozen=True, extra="forbid"):
         return lacking_file(self.pretrained, f"score.options.{name}.pretrained", "the CLIP weights")
 
 
-def lacking_file(path: str, setting: str, what: str) -> str | None:
-    """That `what` is not there, and how to give it, or None if `path` is a file."""
-    if not path:
-        *_, name, _ = setting.split(".")
-        return f"{what}: set {setting} to the path of a file, or leave {name} out of the recipe"
-    if not Path(path).is_file():
-        return f"{what}: {setting} is {path!r}, and there is no such file"
-    return None
+Asked = TypeVar("Asked", bound=TowerSettings)
+
+
+class TowerJudge(Generic[Asked]):
+    """What scorers and embedders share that look through the tower of their settings."""
+
+    name: ClassVar[str]  # as in a recipe
+    settings_class: ClassVar[type[BaseModel]]
+
+    def __init__(self, settings: Asked) -> None:
+        self.settings, self.frames = settings, settings.frames
+
+    @cached_property
+    def version(self) -> str:
+        return f"1/{self.settings.tower_version}"
+
+    def missing(self) -> str | None:
+        return self.settings.lacking(self.name)
+
+    def load(self) -> None:
+        """Read the model.
+
+        Raises:
+            UserError: weights are missing, do not fit the model, or the frames are smaller than what it looks at.
+        """
+        self._tower = tower_of(self.settings, self.name)
 
 
 class Tower:

@@ -11,6 +11,7 @@ shortest.
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol, TypeVar
 
 import numpy as np
@@ -144,6 +145,26 @@ class Scorer(Judge, Protocol):
         Frames with the regions, arrows or graph that led to the answer; `curation.drawing` has the parts.
         """
         ...
+
+
+class NeedsNothing:
+    """A judge without weights."""
+
+    def missing(self) -> str | None:
+        return None
+
+    def load(self) -> None:
+        """There is nothing to read."""
+
+
+def lacking_file(path: str, setting: str, what: str) -> str | None:
+    """That `what` is not there, and how to give it, or None if `path` is a file."""
+    if not path:
+        *_, name, _ = setting.split(".")
+        return f"{what}: set {setting} to the path of a file, or leave {name} out of the recipe"
+    if not Path(path).is_file():
+        return f"{what}: {setting} is {path!r}, and there is no such file"
+    return None
 
 
 def scorer_class(name: str) -> type[Any]:

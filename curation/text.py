@@ -139,6 +139,20 @@ class TextReader:
         )
 
 
+class TextJudge:
+    """What scorers of text share: the reader, and with it the frames and what may be missing."""
+
+    def __init__(self, settings: TextSettings) -> None:
+        self._reader = TextReader(settings)
+        self.frames = self._reader.frames
+
+    def missing(self) -> str | None:
+        return self._reader.missing()
+
+    def load(self) -> None:
+        self._reader.load()
+
+
 def clip_text(clip: ClipFrames, reader: TextReader) -> list[ReadFrame]:
     """What stands in a few frames of the clip, before any crop; read once, whoever asks. Needs `bgr`."""
     whole = clip.whole or clip

@@ -5,13 +5,12 @@ set `duplicate_similarity`. Unlike the perceptual hash it knows what things are,
 weights. Cost: `curation/clip_tower.py`; nothing where a scorer looks at the same frames with the same model.
 """
 
-from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
 from pydantic import BaseModel
 
-from curation.clip_tower import Tower, TowerSettings, frame_vectors, tower_of
+from curation.clip_tower import TowerJudge, TowerSettings, frame_vectors
 from curation.scorer import ClipFrames
 
 
@@ -19,27 +18,9 @@ class ClipSettings(TowerSettings, frozen=True, extra="forbid"):
     pass
 
 
-class ClipEmbedder:
+class ClipEmbedder(TowerJudge[ClipSettings]):
+    name = "clip"
     settings_class: ClassVar[type[BaseModel]] = ClipSettings
-
-    def __init__(self, settings: ClipSettings) -> None:
-        self.settings = settings
-        self.frames = settings.frames
-
-    @cached_property
-    def version(self) -> str:
-        return f"1/{self.settings.tower_version}"
-
-    def missing(self) -> str | None:
-        return self.settings.lacking("clip")
-
-    def load(self) -> None:
-        """Read the model.
-
-        Raises:
-            UserError: weights are missing or do not fit.
-        """
-        self._tower: Tower = tower_of(self.settings, "clip")
 
     def __call__(self, clip: ClipFrames) -> np.ndarray:
         mean = frame_vectors(clip, self._tower, self.settings).mean(axis=0)

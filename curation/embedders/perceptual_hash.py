@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 from pydantic import BaseModel, Field
 
-from curation.scorer import ClipFrames
+from curation.scorer import ClipFrames, NeedsNothing
 from curation.video import FrameSpec
 
 NUM_QUARTERS, PICTURE_PX, NUM_WAVES = 4, 32, 8
@@ -29,18 +29,12 @@ class PerceptualHashSettings(BaseModel, frozen=True, extra="forbid"):
     fps: float = Field(default=2.0, gt=0, description="frames looked at per second")
 
 
-class PerceptualHashEmbedder:
+class PerceptualHashEmbedder(NeedsNothing):
     settings_class: ClassVar[type[BaseModel]] = PerceptualHashSettings
 
     def __init__(self, settings: PerceptualHashSettings) -> None:
         self.frames = FrameSpec(settings.fps, short_side_px=360)
         self.version = f"1/{settings.fps:g}fps"
-
-    def missing(self) -> str | None:
-        return None
-
-    def load(self) -> None:
-        pass
 
     def __call__(self, clip: ClipFrames) -> np.ndarray:
         waves = np.stack([_waves(luma) for luma in clip.luma])

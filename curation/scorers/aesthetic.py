@@ -17,10 +17,10 @@ from typing import ClassVar
 import numpy as np
 from pydantic import BaseModel, Field
 
-from curation.clip_tower import Tower, TowerSettings, frame_vectors, lacking_file, looked_at, tower_of
+from curation.clip_tower import TowerJudge, TowerSettings, frame_vectors, looked_at
 from curation.drawing import captioned, sheet
 from curation.records import UserError
-from curation.scorer import ClipFrames, Direction
+from curation.scorer import ClipFrames, Direction, lacking_file
 from curation.source import fingerprint
 
 
@@ -28,23 +28,20 @@ class AestheticSettings(TowerSettings, frozen=True, extra="forbid"):
     head: str = Field(default="", description="path of the head's state dict (.pth or .safetensors)")
 
 
-class AestheticScorer:
+class AestheticScorer(TowerJudge[AestheticSettings]):
+    name = "aesthetic"
     settings_class: ClassVar[type[BaseModel]] = AestheticSettings
     direction: ClassVar[Direction] = "higher is better"
     unit: ClassVar[str] = "predicted rating"
     low: ClassVar[float] = 1.0
     high: ClassVar[float] = 10.0
 
-    def __init__(self, settings: AestheticSettings) -> None:
-        self.settings = settings
-        self.frames = settings.frames
-
     @cached_property
     def version(self) -> str:
         return f"2/{self.settings.tower_version}-{fingerprint(str(Path(self.settings.head).resolve()))[:8]}"
 
     def missing(self) -> str | None:
-        return self.settings.lacking("aesthetic") or lacking_file(
+        return super().missing() or lacking_file(
             self.settings.head, "score.options.aesthetic.head", "the aesthetic head"
         )
 
@@ -56,7 +53,7 @@ class AestheticScorer:
         """
         if lacking := self.missing():
             raise UserError(f"aesthetic lacks {lacking}")
-        self._tower: Tower = tower_of(self.settings, "aesthetic")
+        super().load()
         self._layers = _linear_layers(Path(self.settings.head))
         if self._tower.width != self._layers[0][0].shape[1]:
             raise UserError(

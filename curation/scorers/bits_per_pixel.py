@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import BaseModel
 
 from curation.drawing import captioned, sheet, spread
-from curation.scorer import ClipFrames, Direction
+from curation.scorer import ClipFrames, Direction, NeedsNothing
 from curation.video import FrameSpec
 
 
@@ -21,7 +21,7 @@ class BitsPerPixelSettings(BaseModel, frozen=True, extra="forbid"):
     pass
 
 
-class BitsPerPixelScorer:
+class BitsPerPixelScorer(NeedsNothing):
     settings_class: ClassVar[type[BaseModel]] = BitsPerPixelSettings
     direction: ClassVar[Direction] = "higher is better"
     unit: ClassVar[str] = "bits per pixel"
@@ -31,12 +31,6 @@ class BitsPerPixelScorer:
     def __init__(self, settings: BitsPerPixelSettings) -> None:
         self.frames = FrameSpec(fps=2.0, short_side_px=360)
         self.version = "1"
-
-    def missing(self) -> str | None:
-        return None
-
-    def load(self) -> None:
-        pass
 
     def __call__(self, clip: ClipFrames) -> float:
         about = clip.about

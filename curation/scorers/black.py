@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import BaseModel, Field
 
 from curation.drawing import captioned, sheet, spread
-from curation.scorer import ClipFrames, Direction
+from curation.scorer import ClipFrames, Direction, NeedsNothing
 from curation.video import FrameSpec
 
 BLACK_BELOW = 16
@@ -22,7 +22,7 @@ class BlackSettings(BaseModel, frozen=True, extra="forbid"):
     fps: float = Field(default=2.0, gt=0, description="frames looked at per second")
 
 
-class BlackScorer:
+class BlackScorer(NeedsNothing):
     settings_class: ClassVar[type[BaseModel]] = BlackSettings
     direction: ClassVar[Direction] = "lower is better"
     unit: ClassVar[str] = "share of frames"
@@ -32,12 +32,6 @@ class BlackScorer:
     def __init__(self, settings: BlackSettings) -> None:
         self.frames = FrameSpec(settings.fps, short_side_px=360)
         self.version = f"1/{settings.fps:g}fps"
-
-    def missing(self) -> str | None:
-        return None
-
-    def load(self) -> None:
-        pass
 
     def __call__(self, clip: ClipFrames) -> float:
         return float(np.mean([_dark_share(luma) >= MIN_SHARE for luma in clip.luma]))

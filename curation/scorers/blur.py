@@ -18,7 +18,7 @@ import numpy as np
 from pydantic import BaseModel, Field
 
 from curation.drawing import captioned, heat, sheet, spread
-from curation.scorer import ClipFrames, Direction
+from curation.scorer import ClipFrames, Direction, NeedsNothing
 from curation.video import FrameSpec
 
 WINDOW_PX = 9
@@ -36,7 +36,7 @@ class BlurSettings(BaseModel, frozen=True, extra="forbid"):
     )
 
 
-class BlurScorer:
+class BlurScorer(NeedsNothing):
     settings_class: ClassVar[type[BaseModel]] = BlurSettings
     direction: ClassVar[Direction] = "lower is better"
     unit: ClassVar[str] = "share of frames"
@@ -47,12 +47,6 @@ class BlurScorer:
         self.settings = settings
         self.frames = FrameSpec(settings.fps, short_side_px=360)
         self.version = f"2/{settings.fps:g}fps-{settings.max_frames}-{settings.blurred_from_px:g}px"
-
-    def missing(self) -> str | None:
-        return None
-
-    def load(self) -> None:
-        pass
 
     def __call__(self, clip: ClipFrames) -> float:
         return float(np.mean([width >= self.settings.blurred_from_px for width in self._widths(clip).values()]))

@@ -46,7 +46,7 @@ from curation.flow import (
     smoothed,
 )
 from curation.flow_drawing import flow_sheet, graph, with_arrows
-from curation.scorer import Answer, ClipFrames, Direction
+from curation.scorer import Answer, ClipFrames, Direction, NeedsNothing
 from curation.video import FrameSpec
 
 STATIC, HANDHELD = "static shot", "handheld shot"
@@ -98,7 +98,7 @@ class Evidence:
         return self.upper * float(np.sign(self.lower - self.upper)) / max(self.speed, NOISE_SPEED)
 
 
-class CameraMovementScorer:
+class CameraMovementScorer(NeedsNothing):
     settings_class: ClassVar[type[BaseModel]] = CameraMovementSettings
     direction: ClassVar[Direction] = "higher is better"
     unit: ClassVar[str] = "confidence in the class"
@@ -109,12 +109,6 @@ class CameraMovementScorer:
         self.settings = settings
         self.frames = FrameSpec(settings.fps, FLOW_LINES)
         self.version = f"1/{settings.flow_version}"
-
-    def missing(self) -> str | None:
-        return None
-
-    def load(self) -> None:
-        pass
 
     def __call__(self, clip: ClipFrames) -> Answer:
         odds = class_probabilities(self._evidence(clip))

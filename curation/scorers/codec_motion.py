@@ -19,7 +19,7 @@ from pydantic import BaseModel, Field
 
 from curation.drawing import captioned, sheet, spread
 from curation.flow_drawing import with_vectors
-from curation.scorer import ClipFrames, Direction
+from curation.scorer import ClipFrames, Direction, NeedsNothing
 from curation.video import FrameSpec
 
 LINES = 144
@@ -29,7 +29,7 @@ class CodecMotionSettings(BaseModel, frozen=True, extra="forbid"):
     fps: float = Field(default=10.0, gt=0, description="frames whose vectors are read per second")
 
 
-class CodecMotionScorer:
+class CodecMotionScorer(NeedsNothing):
     settings_class: ClassVar[type[BaseModel]] = CodecMotionSettings
     direction: ClassVar[Direction] = "two-sided"
     unit: ClassVar[str] = "short sides per second"
@@ -39,12 +39,6 @@ class CodecMotionScorer:
     def __init__(self, settings: CodecMotionSettings) -> None:
         self.frames = FrameSpec(settings.fps, LINES, planes="vectors")
         self.version = f"1/{settings.fps:g}fps"
-
-    def missing(self) -> str | None:
-        return None
-
-    def load(self) -> None:
-        pass
 
     def __call__(self, clip: ClipFrames) -> float:
         return float(np.mean([mean_speed(vectors) for _, vectors in _with_vectors(clip)]))

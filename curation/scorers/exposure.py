@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import BaseModel, Field
 
 from curation.drawing import captioned, marked, sheet, spread
-from curation.scorer import ClipFrames, Direction
+from curation.scorer import ClipFrames, Direction, NeedsNothing
 from curation.video import FrameSpec
 
 DARKEST, BRIGHTEST = 16, 239
@@ -22,7 +22,7 @@ class ExposureSettings(BaseModel, frozen=True, extra="forbid"):
     fps: float = Field(default=2.0, gt=0, description="frames looked at per second")
 
 
-class ExposureScorer:
+class ExposureScorer(NeedsNothing):
     settings_class: ClassVar[type[BaseModel]] = ExposureSettings
     direction: ClassVar[Direction] = "higher is better"
     unit: ClassVar[str] = "share of pixels with luma 16-239 of 255"
@@ -32,12 +32,6 @@ class ExposureScorer:
     def __init__(self, settings: ExposureSettings) -> None:
         self.frames = FrameSpec(settings.fps, short_side_px=360)
         self.version = f"1/{settings.fps:g}fps"
-
-    def missing(self) -> str | None:
-        return None
-
-    def load(self) -> None:
-        pass
 
     def __call__(self, clip: ClipFrames) -> float:
         return sum(cv2.countNonZero(cv2.inRange(luma, *BOUNDS)) for luma in clip.luma) / clip.luma.size

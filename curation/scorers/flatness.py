@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import BaseModel, Field
 
 from curation.drawing import captioned, marked, sheet, spread
-from curation.scorer import ClipFrames, Direction
+from curation.scorer import ClipFrames, Direction, NeedsNothing
 from curation.video import FrameSpec
 
 WINDOW_PX = 16
@@ -24,7 +24,7 @@ class FlatnessSettings(BaseModel, frozen=True, extra="forbid"):
     fps: float = Field(default=2.0, gt=0, description="frames looked at per second")
 
 
-class FlatnessScorer:
+class FlatnessScorer(NeedsNothing):
     settings_class: ClassVar[type[BaseModel]] = FlatnessSettings
     direction: ClassVar[Direction] = "lower is better"
     unit: ClassVar[str] = "share of the picture"
@@ -34,12 +34,6 @@ class FlatnessScorer:
     def __init__(self, settings: FlatnessSettings) -> None:
         self.frames = FrameSpec(settings.fps, short_side_px=360)
         self.version = f"1/{settings.fps:g}fps"
-
-    def missing(self) -> str | None:
-        return None
-
-    def load(self) -> None:
-        pass
 
     def __call__(self, clip: ClipFrames) -> float:
         return float(np.median([_flat(luma).mean() for luma in clip.luma]))

@@ -9,13 +9,12 @@ Captioning"). The range of fitting captions depends on the model and is not meas
 Cost and sharing: `curation/clip_tower.py`.
 """
 
-from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
 from pydantic import BaseModel
 
-from curation.clip_tower import Tower, TowerSettings, frame_vectors, looked_at, tower_of
+from curation.clip_tower import TowerJudge, TowerSettings, frame_vectors, looked_at
 from curation.drawing import captioned, sheet
 from curation.scorer import ClipFrames, Direction
 
@@ -26,31 +25,16 @@ class ImageTextSettings(TowerSettings, frozen=True, extra="forbid"):
     pass
 
 
-class ImageTextScorer:
+class ImageTextScorer(TowerJudge[ImageTextSettings]):
+    name = "image_text"
     settings_class: ClassVar[type[BaseModel]] = ImageTextSettings
     direction: ClassVar[Direction] = "higher is better"
     unit: ClassVar[str] = "cosine"
     low: ClassVar[float] = 0.0
     high: ClassVar[float] = 0.4
 
-    def __init__(self, settings: ImageTextSettings) -> None:
-        self.settings = settings
-        self.frames = settings.frames
-
-    @cached_property
-    def version(self) -> str:
-        return f"1/{self.settings.tower_version}"
-
-    def missing(self) -> str | None:
-        return self.settings.lacking("image_text")
-
     def load(self) -> None:
-        """Read both towers.
-
-        Raises:
-            UserError: weights are missing or do not fit.
-        """
-        self._tower: Tower = tower_of(self.settings, "image_text")
+        super().load()
         self._tower.texts(["a model without a tokenizer of its own is refused here, not at the first clip"])
 
     def __call__(self, clip: ClipFrames) -> float:

@@ -16,7 +16,7 @@ from pydantic import BaseModel, Field
 
 from curation.flow import FLOW_LINES, FlowSettings, camera_path, clip_flow, global_motion, smoothed
 from curation.flow_drawing import flow_sheet, graph
-from curation.scorer import ClipFrames, Direction
+from curation.scorer import ClipFrames, Direction, NeedsNothing
 from curation.video import FrameSpec
 
 
@@ -24,7 +24,7 @@ class JitterSettings(FlowSettings, frozen=True):
     smooth_s: float = Field(default=1.0, gt=0, description="time that the smooth path is fitted through")
 
 
-class JitterScorer:
+class JitterScorer(NeedsNothing):
     settings_class: ClassVar[type[BaseModel]] = JitterSettings
     direction: ClassVar[Direction] = "lower is better"
     unit: ClassVar[str] = "short sides, RMS"
@@ -35,12 +35,6 @@ class JitterScorer:
         self.settings = settings
         self.frames = FrameSpec(settings.fps, FLOW_LINES)
         self.version = f"1/{settings.flow_version}-{settings.smooth_s:g}s"
-
-    def missing(self) -> str | None:
-        return None
-
-    def load(self) -> None:
-        pass
 
     def __call__(self, clip: ClipFrames) -> float:
         path, smooth = self._paths(clip)

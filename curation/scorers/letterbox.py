@@ -12,14 +12,14 @@ from pydantic import BaseModel
 
 from curation.crop import BORDER_FRAMES, VERSION, bars_of
 from curation.drawing import captioned, marked, sheet, spread
-from curation.scorer import ClipFrames, Direction
+from curation.scorer import ClipFrames, Direction, NeedsNothing
 
 
 class LetterboxSettings(BaseModel, frozen=True, extra="forbid"):
     pass
 
 
-class LetterboxScorer:
+class LetterboxScorer(NeedsNothing):
     settings_class: ClassVar[type[BaseModel]] = LetterboxSettings
     direction: ClassVar[Direction] = "lower is better"
     unit: ClassVar[str] = "share of the whole picture"
@@ -29,12 +29,6 @@ class LetterboxScorer:
     def __init__(self, settings: LetterboxSettings) -> None:
         self.frames = BORDER_FRAMES
         self.version = f"1.{VERSION}"
-
-    def missing(self) -> str | None:
-        return None
-
-    def load(self) -> None:
-        pass
 
     def __call__(self, clip: ClipFrames) -> float:
         return float(_barred(clip).mean())

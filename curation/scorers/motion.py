@@ -19,7 +19,7 @@ from pydantic import BaseModel
 
 from curation.flow import FLOW_LINES, FlowSettings, clip_flow
 from curation.flow_drawing import flow_sheet
-from curation.scorer import ClipFrames, Direction
+from curation.scorer import ClipFrames, Direction, NeedsNothing
 from curation.video import FrameSpec
 
 
@@ -27,7 +27,7 @@ class MotionSettings(FlowSettings, frozen=True):
     pass
 
 
-class MotionScorer:
+class MotionScorer(NeedsNothing):
     settings_class: ClassVar[type[BaseModel]] = MotionSettings
     direction: ClassVar[Direction] = "two-sided"
     unit: ClassVar[str] = "short sides per second"
@@ -38,12 +38,6 @@ class MotionScorer:
         self.settings = settings
         self.frames = FrameSpec(settings.fps, FLOW_LINES)
         self.version = f"2/{settings.flow_version}"
-
-    def missing(self) -> str | None:
-        return None
-
-    def load(self) -> None:
-        pass
 
     def __call__(self, clip: ClipFrames) -> float:
         return float(np.mean(clip_flow(clip, self.settings.max_gap_s).speeds, dtype=np.float64))

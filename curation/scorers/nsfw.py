@@ -14,7 +14,7 @@ from typing import ClassVar
 import numpy as np
 from pydantic import BaseModel, Field
 
-from curation.clip_tower import Tower, TowerSettings, frame_vectors, looked_at, tower_of
+from curation.clip_tower import TowerJudge, TowerSettings, frame_vectors, looked_at
 from curation.drawing import captioned, sheet
 from curation.records import content_id
 from curation.scorer import ClipFrames, Direction
@@ -45,32 +45,21 @@ class NsfwSettings(TowerSettings, frozen=True, extra="forbid"):
     safe: tuple[str, ...] = Field(default=SAFE, min_length=1, description="what else there is to see, as captions")
 
 
-class NsfwScorer:
+class NsfwScorer(TowerJudge[NsfwSettings]):
+    name = "nsfw"
     settings_class: ClassVar[type[BaseModel]] = NsfwSettings
     direction: ClassVar[Direction] = "lower is better"
     unit: ClassVar[str] = "probability of the unsafe prompts"
     low: ClassVar[float] = 0.0
     high: ClassVar[float] = 1.0
 
-    def __init__(self, settings: NsfwSettings) -> None:
-        self.settings = settings
-        self.frames = settings.frames
-
     @cached_property
     def version(self) -> str:
         prompts = content_id(*self.settings.unsafe, "against", *self.settings.safe)[:8]
         return f"1/{self.settings.tower_version}-{prompts}"
 
-    def missing(self) -> str | None:
-        return self.settings.lacking("nsfw")
-
     def load(self) -> None:
-        """Read both towers and embed the prompts.
-
-        Raises:
-            UserError: weights are missing or do not fit.
-        """
-        self._tower: Tower = tower_of(self.settings, "nsfw")
+        super().load()
         self._prompts = self._tower.texts([*self.settings.unsafe, *self.settings.safe])
 
     def __call__(self, clip: ClipFrames) -> float:

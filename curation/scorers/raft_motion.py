@@ -19,7 +19,7 @@ from pydantic import BaseModel, Field
 
 from curation.drawing import captioned, heat, sheet, spread
 from curation.records import UserError
-from curation.scorer import ClipFrames, Direction
+from curation.scorer import ClipFrames, Direction, lacking_file
 from curation.source import fingerprint
 from curation.video import FrameSpec
 
@@ -59,17 +59,8 @@ class RaftMotionScorer:
     def missing(self) -> str | None:
         if importlib.util.find_spec("torchvision") is None:
             return "the package torchvision is not installed"
-        if not self.settings.weights:
-            return (
-                f"the weights of {self.settings.network}: set score.options.raft_motion.weights to the path of a "
-                "file, or leave raft_motion out of score.scorers"
-            )
-        if not Path(self.settings.weights).is_file():
-            return (
-                f"the weights of {self.settings.network}: score.options.raft_motion.weights is "
-                f"{self.settings.weights!r}, and there is no such file"
-            )
-        return None
+        what = f"the weights of {self.settings.network}"
+        return lacking_file(self.settings.weights, "score.options.raft_motion.weights", what)
 
     def load(self) -> None:
         """Read the network.

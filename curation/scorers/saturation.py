@@ -14,7 +14,7 @@ import numpy as np
 from pydantic import BaseModel, Field
 
 from curation.drawing import captioned, heat, sheet, spread
-from curation.scorer import ClipFrames, Direction
+from curation.scorer import ClipFrames, Direction, NeedsNothing
 from curation.video import FrameSpec
 
 DARK_BELOW = 16
@@ -25,7 +25,7 @@ class SaturationSettings(BaseModel, frozen=True, extra="forbid"):
     short_side_px: int = Field(default=360, ge=16, description="size at which colours are compared")
 
 
-class SaturationScorer:
+class SaturationScorer(NeedsNothing):
     settings_class: ClassVar[type[BaseModel]] = SaturationSettings
     direction: ClassVar[Direction] = "two-sided"
     unit: ClassVar[str] = "HSV saturation, 0 to 1"
@@ -35,12 +35,6 @@ class SaturationScorer:
     def __init__(self, settings: SaturationSettings) -> None:
         self.frames = FrameSpec(settings.fps, settings.short_side_px, planes="bgr")
         self.version = f"2/{settings.fps:g}fps-{settings.short_side_px}px"
-
-    def missing(self) -> str | None:
-        return None
-
-    def load(self) -> None:
-        pass
 
     def __call__(self, clip: ClipFrames) -> float:
         assert clip.bgr is not None

@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import BaseModel, Field
 
 from curation.drawing import captioned, heat, sheet, spread
-from curation.scorer import ClipFrames, Direction
+from curation.scorer import ClipFrames, Direction, NeedsNothing
 from curation.video import FrameSpec
 
 
@@ -21,7 +21,7 @@ class SharpnessSettings(BaseModel, frozen=True, extra="forbid"):
     fps: float = Field(default=2.0, gt=0, description="frames looked at per second")
 
 
-class SharpnessScorer:
+class SharpnessScorer(NeedsNothing):
     settings_class: ClassVar[type[BaseModel]] = SharpnessSettings
     direction: ClassVar[Direction] = "higher is better"
     unit: ClassVar[str] = "variance of the Laplacian at 360 lines, squared grey levels (0-255)"
@@ -31,12 +31,6 @@ class SharpnessScorer:
     def __init__(self, settings: SharpnessSettings) -> None:
         self.frames = FrameSpec(settings.fps, short_side_px=360)
         self.version = f"2/{settings.fps:g}fps"
-
-    def missing(self) -> str | None:
-        return None
-
-    def load(self) -> None:
-        pass
 
     def __call__(self, clip: ClipFrames) -> float:
         return float(np.median([_variance(luma) for luma in clip.luma]))

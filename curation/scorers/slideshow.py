@@ -19,7 +19,7 @@ from pydantic import BaseModel, Field
 
 from curation.flow import FLOW_LINES, FlowSettings, clip_flow, global_motion
 from curation.flow_drawing import flow_sheet
-from curation.scorer import ClipFrames, Direction
+from curation.scorer import ClipFrames, Direction, NeedsNothing
 from curation.video import FrameSpec
 
 BORDER_CELLS = 2  # what comes into the picture at its edge has no flow yet
@@ -31,7 +31,7 @@ class SlideshowSettings(FlowSettings, frozen=True):
     slack: float = Field(default=0.08, ge=0, description="residual allowed in a moving sheet, as a share of its speed")
 
 
-class SlideshowScorer:
+class SlideshowScorer(NeedsNothing):
     settings_class: ClassVar[type[BaseModel]] = SlideshowSettings
     direction: ClassVar[Direction] = "lower is better"
     unit: ClassVar[str] = "share of pairs of frames that show one still picture"
@@ -42,12 +42,6 @@ class SlideshowScorer:
         self.settings = settings
         self.frames = FrameSpec(settings.fps, FLOW_LINES)
         self.version = f"1/{settings.flow_version}-{settings.slack:g}"
-
-    def missing(self) -> str | None:
-        return None
-
-    def load(self) -> None:
-        pass
 
     def __call__(self, clip: ClipFrames) -> float:
         residuals, limits = self._residuals_and_limits(clip)

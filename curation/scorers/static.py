@@ -16,7 +16,7 @@ from pydantic import BaseModel, Field
 
 from curation.flow import FLOW_LINES, FlowSettings, clip_flow
 from curation.flow_drawing import flow_sheet
-from curation.scorer import ClipFrames, Direction
+from curation.scorer import ClipFrames, Direction, NeedsNothing
 from curation.video import FrameSpec
 
 PERCENTILE = 99
@@ -28,7 +28,7 @@ class StaticSettings(FlowSettings, frozen=True):
     )
 
 
-class StaticScorer:
+class StaticScorer(NeedsNothing):
     settings_class: ClassVar[type[BaseModel]] = StaticSettings
     direction: ClassVar[Direction] = "lower is better"
     unit: ClassVar[str] = "share of pairs of frames in which nothing moves"
@@ -39,12 +39,6 @@ class StaticScorer:
         self.settings = settings
         self.frames = FrameSpec(settings.fps, FLOW_LINES)
         self.version = f"1/{settings.flow_version}-{settings.still_speed:g}"
-
-    def missing(self) -> str | None:
-        return None
-
-    def load(self) -> None:
-        pass
 
     def __call__(self, clip: ClipFrames) -> float:
         return float(np.mean(self._fastest(clip) < self.settings.still_speed))

@@ -18,7 +18,7 @@ from pydantic import BaseModel, Field
 
 from curation.flow import FLOW_LINES, FlowSettings, clip_flow, global_motion
 from curation.flow_drawing import flow_sheet
-from curation.scorer import ClipFrames, Direction
+from curation.scorer import ClipFrames, Direction, NeedsNothing
 from curation.video import FrameSpec
 
 
@@ -26,7 +26,7 @@ class SubjectMotionSettings(FlowSettings, frozen=True):
     percentile: float = Field(default=95.0, gt=0, lt=100, description="of the picture's residual speeds")
 
 
-class SubjectMotionScorer:
+class SubjectMotionScorer(NeedsNothing):
     settings_class: ClassVar[type[BaseModel]] = SubjectMotionSettings
     direction: ClassVar[Direction] = "higher is better"
     unit: ClassVar[str] = "short sides per second"
@@ -37,12 +37,6 @@ class SubjectMotionScorer:
         self.settings = settings
         self.frames = FrameSpec(settings.fps, FLOW_LINES)
         self.version = f"1/{settings.flow_version}-p{settings.percentile:g}"
-
-    def missing(self) -> str | None:
-        return None
-
-    def load(self) -> None:
-        pass
 
     def __call__(self, clip: ClipFrames) -> float:
         return float(self._of_pairs(clip).mean())

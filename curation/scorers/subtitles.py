@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from curation.drawing import captioned, marked, sheet
 from curation.scorer import ClipFrames, Direction
-from curation.text import ReadFrame, TextLine, TextReader, TextSettings, clip_text, in_kept_part, text_lines
+from curation.text import ReadFrame, TextJudge, TextLine, TextSettings, clip_text, in_kept_part, text_lines
 
 ZONE = 0.25  # of the height
 MIN_WIDTH = 0.1
@@ -25,7 +25,7 @@ class SubtitlesSettings(TextSettings, frozen=True, extra="forbid"):
     pass
 
 
-class SubtitlesScorer:
+class SubtitlesScorer(TextJudge):
     settings_class: ClassVar[type[BaseModel]] = SubtitlesSettings
     direction: ClassVar[Direction] = "lower is better"
     unit: ClassVar[str] = "share of frames"
@@ -33,15 +33,8 @@ class SubtitlesScorer:
     high: ClassVar[float] = 1.0
 
     def __init__(self, settings: SubtitlesSettings) -> None:
-        self._reader = TextReader(settings)
-        self.frames = self._reader.frames
+        super().__init__(settings)
         self.version = f"1.{self._reader.version}"
-
-    def missing(self) -> str | None:
-        return self._reader.missing()
-
-    def load(self) -> None:
-        self._reader.load()
 
     def __call__(self, clip: ClipFrames) -> float:
         return float(np.mean([bool(_bands(clip, frame)) for frame in clip_text(clip, self._reader)]))

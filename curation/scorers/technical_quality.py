@@ -21,7 +21,7 @@ import numpy as np
 from pydantic import BaseModel, Field
 
 from curation.drawing import captioned, heat, sheet, spread
-from curation.scorer import ClipFrames, Direction
+from curation.scorer import ClipFrames, Direction, NeedsNothing
 from curation.video import FrameSpec
 
 WINDOW_PX, WINDOW_SIGMA = 7, 7 / 6  # BRISQUE's
@@ -36,7 +36,7 @@ class TechnicalQualitySettings(BaseModel, frozen=True, extra="forbid"):
     max_frames: int = Field(default=4, ge=1, description="frames judged at most, spread over the clip")
 
 
-class TechnicalQualityScorer:
+class TechnicalQualityScorer(NeedsNothing):
     settings_class: ClassVar[type[BaseModel]] = TechnicalQualitySettings
     direction: ClassVar[Direction] = "higher is better"
     unit: ClassVar[str] = "detail x cleanness, 0 to 1"
@@ -47,12 +47,6 @@ class TechnicalQualityScorer:
         self.settings = settings
         self.frames = FrameSpec(settings.fps, short_side_px=360)
         self.version = f"1/{settings.fps:g}fps-{settings.max_frames}frames"
-
-    def missing(self) -> str | None:
-        return None
-
-    def load(self) -> None:
-        pass
 
     def __call__(self, clip: ClipFrames) -> float:
         chosen = spread(len(clip.luma), self.settings.max_frames)

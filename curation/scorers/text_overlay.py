@@ -15,14 +15,14 @@ from pydantic import BaseModel
 
 from curation.drawing import RED, captioned, marked, sheet
 from curation.scorer import ClipFrames, Direction
-from curation.text import ReadFrame, TextReader, TextSettings, clip_text, in_kept_part
+from curation.text import ReadFrame, TextJudge, TextSettings, clip_text, in_kept_part
 
 
 class TextOverlaySettings(TextSettings, frozen=True, extra="forbid"):
     pass
 
 
-class TextOverlayScorer:
+class TextOverlayScorer(TextJudge):
     settings_class: ClassVar[type[BaseModel]] = TextOverlaySettings
     direction: ClassVar[Direction] = "lower is better"
     unit: ClassVar[str] = "share of the picture"
@@ -30,15 +30,8 @@ class TextOverlayScorer:
     high: ClassVar[float] = 0.2
 
     def __init__(self, settings: TextOverlaySettings) -> None:
-        self._reader = TextReader(settings)
-        self.frames = self._reader.frames
+        super().__init__(settings)
         self.version = f"2.{self._reader.version}"
-
-    def missing(self) -> str | None:
-        return self._reader.missing()
-
-    def load(self) -> None:
-        self._reader.load()
 
     def __call__(self, clip: ClipFrames) -> float:
         return max(float(_covered(clip, frame).mean()) for frame in clip_text(clip, self._reader))

@@ -19,7 +19,7 @@ from pydantic import BaseModel, Field
 
 from curation.drawing import captioned, marked, sheet, spread
 from curation.scorer import ClipFrames, Direction
-from curation.text import TextBox, TextReader, TextSettings, clip_text, in_kept_part
+from curation.text import TextBox, TextJudge, TextReader, TextSettings, clip_text, in_kept_part
 
 CORNER_WIDTH, CORNER_HEIGHT = 0.34, 0.25
 EDGE_LEVELS = 8.0  # grey levels per px
@@ -35,7 +35,7 @@ class WatermarkSettings(TextSettings, frozen=True, extra="forbid"):
     persistence: float = Field(default=0.9, gt=0.5, le=1, description="share of frames in which an edge must stand")
 
 
-class WatermarkScorer:
+class WatermarkScorer(TextJudge):
     settings_class: ClassVar[type[BaseModel]] = WatermarkSettings
     direction: ClassVar[Direction] = "lower is better"
     unit: ClassVar[str] = "share of the picture"
@@ -44,15 +44,8 @@ class WatermarkScorer:
 
     def __init__(self, settings: WatermarkSettings) -> None:
         self.settings = settings
-        self._reader = TextReader(settings)
-        self.frames = self._reader.frames
+        super().__init__(settings)
         self.version = f"1.{self._reader.version}-{settings.persistence:g}"
-
-    def missing(self) -> str | None:
-        return self._reader.missing()
-
-    def load(self) -> None:
-        self._reader.load()
 
     def __call__(self, clip: ClipFrames) -> float:
         return float(self._marks(clip).mean())
