@@ -137,6 +137,17 @@ def stop_server(workspace: Workspace) -> bool:
     return workspace.is_local and stop(_local(workspace, HOME))
 
 
+def home_of(workspace: Workspace, settings: AnnotationSettings) -> Path:
+    """The embedded server's private folder, there or not.
+
+    Raises:
+        UserError: another server is named, or the workspace is not a local folder.
+    """
+    if settings.url:
+        raise UserError(f"annotation.url = {settings.url} is a server of your own; its data is in your keeping there")
+    return _local(workspace, HOME)
+
+
 def _local(workspace: Workspace, *parts: str) -> Path:
     try:
         return workspace.local_path(*parts)

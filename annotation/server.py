@@ -22,8 +22,8 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -139,6 +139,24 @@ def stop(home: Path, timeout_s: float = 20.0) -> bool:
                 return True
             time.sleep(POLL_S)
     raise RuntimeError(f"Label Studio (pid {server.pid}) did not end within {timeout_s:g} s of SIGKILL")
+
+
+@contextmanager
+def held(home: Path) -> Iterator[None]:
+    """Keep the workspace's server from starting inside the block.
+
+    Raises:
+        UserError: it runs.
+    """
+    lock = _try_lock(home)
+    if lock is None:
+        raise UserError(
+            "Label Studio runs on this data; `dailies collect --stop-server` pulls what people answered and ends it"
+        )
+    try:
+        yield
+    finally:
+        os.close(lock)
 
 
 def environment(home: Path, media: Path, database: str = "", webhooks: bool = False) -> dict[str, str]:

@@ -24,6 +24,7 @@ VERBS = {
     "route": "judge clips by the gates and send the review band to Label Studio",
     "serve": "give annotators' browsers the review clips, read-only",
     "collect": "pull, check and resolve people's answers",
+    "backup": "copy the embedded Label Studio's data into one file, or put it back",
     "annotators": "show how far people agree, and each annotator beside the others",
     "calibrate": "learn from people's verdicts which clips they would keep, and propose gates",
     "pack": "write the chosen clips into WebDataset shards",

@@ -1,9 +1,10 @@
-"""Label Studio on PostgreSQL: a throw-away server of Debian's, many people at once, a restart."""
+"""Label Studio on PostgreSQL: a throw-away server of Debian's, many people at once, a restart, a restored backup."""
 
 import os
 import shutil
 import socket
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,7 +12,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from annotation.connection import connect, stop_server
+from annotation.backup import back_up, restore
+from annotation.connection import HOME, connect, stop_server
 from annotation.project import FAST, AnnotationSettings
 from annotation.results import to_result
 from annotation.server import ServerSettings, environment
@@ -26,14 +28,12 @@ NUM_PEOPLE, ANSWERS_EACH = 4, 3
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[str]:
+def database() -> Iterator[str]:
     """The address of an empty database, in a cluster of the test's own."""
     if not PROGRAMS or not shutil.which("runuser"):
         pytest.skip("no PostgreSQL server below /usr/lib/postgresql; `apt-get install postgresql` brings it")
-    programs, folder = PROGRAMS[-1], tmp_path / "pg"
-    folder.mkdir()
-    for each in (folder, *tmp_path.parents[:2], tmp_path):
-        each.chmod(0o755)
+    programs = PROGRAMS[-1]
+    folder = Path(tempfile.mkdtemp())  # not pytest's, whose parents another run may close to all but us at any time
     as_owner: list[str] = []
     if os.geteuid() == 0:  # PostgreSQL does not run as root
         shutil.chown(folder, "nobody")
@@ -52,12 +52,14 @@ def database(tmp_path: Path) -> Iterator[str]:
         yield f"postgresql://people@127.0.0.1:{port}/labels"
     finally:
         subprocess.run([*control, "-m", "immediate", "stop"], check=True)
+        shutil.rmtree(folder)
 
 
 @pytest.mark.slow
 @pytest.mark.live
-def test_answers_of_several_people_at_once_survive_a_restart(database, tmp_path):
+def test_answers_of_several_people_at_once_survive_a_restart_and_come_back_from_a_backup(database, tmp_path):
     workspace, size = Workspace(str(tmp_path / "ws")), NUM_PEOPLE * ANSWERS_EACH
+    home = workspace.local_path(HOME)
     settings = AnnotationSettings(server=ServerSettings(venv=str(LABEL_STUDIO_VENV), database=database))
     draft = Caption("any", "draft:facts", "1", "A street.")
     try:
@@ -73,8 +75,13 @@ def test_answers_of_several_people_at_once_survive_a_restart(database, tmp_path)
 
             with ThreadPoolExecutor(NUM_PEOPLE) as threads:
                 list(threads.map(answer, range(NUM_PEOPLE)))
+            back_up(home, settings.server, tmp_path / "b.tar")
+            for raw in connection.client.pull_all(connection.project)[:2]:
+                connection.client.delete(raw)
         stop_server(workspace)
         assert not list(workspace.local_path("label_studio", "data").glob("*.sqlite3"))
+        restore(home, settings.server, tmp_path / "b.tar", tmp_path / "before.tar")
+        assert (tmp_path / "before.tar").exists()
         with connect(workspace, settings) as connection:
             raws = connection.client.pull_all(connection.project)
             assert len({(raw.clip_id, raw.annotator) for raw in raws}) == len(raws) == size
