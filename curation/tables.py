@@ -39,6 +39,7 @@ from curation.records import (
     Shard,
     ShardMember,
     Source,
+    UserError,
     Verdict,
     Video,
 )
@@ -250,15 +251,20 @@ class Table:
     def _read_part(self, stem: str, columns: list[str]) -> pa.Table:
         with self.workspace.fs.open_input_file(self.workspace.path(self.name, f"{stem}.parquet")) as file:
             part = pq.ParquetFile(file).read([*columns])
-        return self._completed(part, columns)
+        return self._completed(stem, part, columns)
 
-    def _completed(self, part: pa.Table, columns: Sequence[str]) -> pa.Table:
+    def _completed(self, stem: str, part: pa.Table, columns: Sequence[str], encoded: Sequence[str] = ()) -> pa.Table:
         """A part written before the record got a field has that field's default there."""
         if missing := [name for name in columns if name not in part.column_names]:
             defaults = {field.name: field.default for field in dataclasses.fields(self.spec.record)}
+            if unknown := [name for name in missing if defaults[name] is dataclasses.MISSING]:
+                raise UserError(
+                    f"{self.workspace.path(self.name, stem)}.parquet has no column {', '.join(unknown)}: an older "
+                    f"Dailies wrote it; remove that file and run again what fills the table {self.name}"
+                )
             for name in missing:
-                kind = self.schema.field(name).type
-                part = part.append_column(name, pa.repeat(pa.scalar(defaults[name], kind), part.num_rows))
+                default = pa.repeat(pa.scalar(defaults[name], self.schema.field(name).type), part.num_rows)
+                part = part.append_column(name, default.dictionary_encode() if name in encoded else default)
         return part.select(columns)
 
     def parts(
@@ -277,8 +283,10 @@ class Table:
 
         def read(stem: str) -> pa.Table:
             with self.workspace.fs.open_input_file(self.workspace.path(self.name, f"{stem}.parquet")) as file:
-                part = pq.ParquetFile(file, read_dictionary=texts).read(names, use_threads=False)
-            part = self._completed(part, names)
+                footer = pq.read_metadata(file)
+                known = [name for name in texts if name in footer.schema.names]
+                part = pq.ParquetFile(file, metadata=footer, read_dictionary=known).read(names, use_threads=False)
+            part = self._completed(stem, part, names, texts)
             return having_texts(part, wanted).select(columns)
 
         with ThreadPoolExecutor(PARTS_AHEAD) as threads:

@@ -8,7 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 from moto.server import ThreadedMotoServer
 
-from curation.records import Decision, Score, Verdict
+from curation.catalogue import read_catalogue
+from curation.records import Decision, Score, UserError, Verdict
 from curation.tables import TABLES, Sample, Workspace, schema_of, sweep
 
 SCORES = [Score("c1", "motion", "1", 2.5, None), Score("c2", "motion", "1", None, "no frames")]
@@ -110,6 +111,25 @@ def test_a_part_from_before_a_field_was_there_has_its_default(tmp_path):
     pq.write_table(old, tmp_path / "scores" / "old.parquet")
     assert [(row.clip_id, row.label) for row in table.records()] == [("c0", ""), ("c1", "")]
     assert [part.column("label").to_pylist() for part in table.parts(["label"])] == [[""], [""]]
+    for label, rows in (("", [["c1"], ["c0"]]), ("pan left", [[], []])):
+        found = table.parts(["clip_id"], only={"label": label})
+        assert [part.column("clip_id").to_pylist() for part in found] == rows
+    kinds = [part.column("label").type for part in table.parts(["label"], encoded=["label"])]
+    assert kinds == [pa.dictionary(pa.int32(), pa.string())] * 2
+    assert len(read_catalogue(table.workspace, "none", {"motion": "1"}, "1")) == 0, "which reads labels as numbers"
+
+
+def test_a_part_without_a_column_that_has_no_default_is_named(tmp_path):
+    table = Workspace(str(tmp_path)).table("scores")
+    table.append("new", SCORES[:1])
+    pq.write_table(table.read().drop_columns(["version"]), tmp_path / "scores" / "old.parquet")
+    message = (
+        r"scores/old\.parquet has no column version: .*; remove that file and run again what fills the table scores"
+    )
+    with pytest.raises(UserError, match=message):
+        table.read()
+    with pytest.raises(UserError, match=message):
+        list(table.parts(["clip_id"], only={"version": "1"}))
 
 
 def test_the_records_of_a_few_keys_come_once(workspace):
