@@ -2,7 +2,7 @@
 
     address --Range request as the player sends it--> status, CORS, type, 206 --first bytes--> PyAV --> codec, a frame
       relative to Label Studio: signed in as its member                           |
-      elsewhere: as a stranger, who is all that a browser is there                +--> "" or given, expected, to do
+      elsewhere: without a login, as the browser is there                         +--> "" or given, expected, to do
 
 Label Studio says nothing when a clip cannot play: the page shows a spinner and still offers Submit (looked at in
 Chromium). So every address is asked as the page's player would: from the page's origin, with a Range. The demuxer reads
