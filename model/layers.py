@@ -9,11 +9,12 @@ model/rows.py: mostly a whole sample), attention stays inside a sample:
 
 So no token, key or product is spent on padding, and no S x S mask exists (DiT, arXiv 2212.09748, for the modulation).
 
-Legend: B samples or groups, S tokens of the row, D width, H heads, E channels of one head.
+Legend: B samples, G groups, S tokens of the row, D width, H heads, E channels of one head.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import groupby
 
 import torch
 from torch import Tensor, nn
@@ -30,28 +31,33 @@ def split_heads(qkv: Tensor, num_heads: int) -> tuple[Tensor, Tensor, Tensor]:
     return q, k, v
 
 
-def _per_token(x_SD: Tensor, lengths: Sequence[int], *vectors_BD: Tensor) -> tuple[Tensor, ...]:
-    """Views in which the row and its samples' vectors broadcast; only ragged samples copy vectors out per token."""
-    if len(set(lengths)) == 1:
-        return x_SD.unflatten(0, (len(lengths), lengths[0])), *(vector[:, None] for vector in vectors_BD)
-    spread = [
-        torch.cat([one.expand(length, -1) for one, length in zip(vector, lengths, strict=True)])
-        for vector in vectors_BD
-    ]
-    return x_SD, *spread
+def _by_group(
+    formula: Callable[..., Tensor], rows_SD: Sequence[Tensor], vectors_GD: Sequence[Tensor], lengths: Sequence[int]
+) -> Tensor:
+    """The formula on rows and their groups' vectors, in views that broadcast: no vector is copied out per token.
+
+    Neighbours of equal length are one call. Against vectors copied out per token, autograd keeps no [S, D] of them, and
+    forward and backward take 0.44 to 0.84 of the CPU time for 2 to 16 groups of 64 to 1024 tokens (1.2 for 64 of 80).
+    """
+    runs = [(length, sum(1 for _ in run)) for length, run in groupby(lengths)]
+    if len(runs) == 1:  # no split, whose gradient is a copy
+        shaped = (row.unflatten(0, (len(lengths), lengths[0])) for row in rows_SD)
+        return formula(*shaped, *(vector[:, None] for vector in vectors_GD)).flatten(0, 1)
+    rows = zip(*(row.split([length * count for length, count in runs]) for row in rows_SD), strict=True)
+    vectors = zip(*(vector.split([count for _, count in runs]) for vector in vectors_GD), strict=True)
+    parts = zip(runs, rows, vectors, strict=True)
+    return torch.cat([_by_group(formula, row, vector, [length] * count) for (length, count), row, vector in parts])
 
 
-def modulate(x_SD: Tensor, shift_BD: Tensor, scale_BD: Tensor, lengths: Sequence[int]) -> Tensor:
-    """LayerNorm(x) * (1 + scale) + shift, with the shift and scale of each token's sample."""
+def modulate(x_SD: Tensor, shift_GD: Tensor, scale_GD: Tensor, lengths: Sequence[int]) -> Tensor:
+    """LayerNorm(x) * (1 + scale) + shift, with the shift and scale of each token's group."""
     x = F.layer_norm(x_SD, x_SD.shape[-1:], eps=NORM_EPS)
-    x, shift, scale = _per_token(x, lengths, shift_BD, scale_BD)
-    return torch.addcmul(shift, x, 1 + scale).view_as(x_SD)
+    return _by_group(lambda x, scale, shift: torch.addcmul(shift, x, scale), [x], [1 + scale_GD, shift_GD], lengths)
 
 
-def add_gated(residual_SD: Tensor, x_SD: Tensor, gate_BD: Tensor, lengths: Sequence[int]) -> Tensor:
-    """residual + gate * x, with the gate of each token's sample."""
-    x, gate = _per_token(x_SD, lengths, gate_BD)
-    return torch.addcmul(residual_SD.view_as(x), gate, x).view_as(residual_SD)
+def add_gated(residual_SD: Tensor, x_SD: Tensor, gate_GD: Tensor, lengths: Sequence[int]) -> Tensor:
+    """residual + gate * x, with the gate of each token's group."""
+    return _by_group(torch.addcmul, [residual_SD, x_SD], [gate_GD], lengths)
 
 
 def sinusoid(t_B: Tensor, channels: int = SINUSOID_CHANNELS) -> Tensor:
