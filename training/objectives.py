@@ -9,6 +9,8 @@ one size, the transformer as a packed row. Held-out losses have nothing random i
 between steps, stages and runs; flow losses are measured at five fixed noise levels (peers found it to follow human
 judgement, where FVD does not).
 
+Image-to-video is a share of the videos of a flow stage: their first latent frame stays clean and is not learned.
+
 Legend: B samples, C channels, T frames, H W pixels or latent cells.
 """
 
@@ -119,12 +121,16 @@ class VAEObjective:
 
 @dataclass(frozen=True)
 class FlowBatch:
-    """B noisy latents [C, T, H, W] of any sizes, the velocities to predict, and their conditions."""
+    """B noisy latents [C, T, H, W] of any sizes, the velocities to predict, and their conditions.
+
+    The first `clean_frames` (0 or 1) frames of a latent are no noisy ones, and nothing is to be predicted for them.
+    """
 
     noisy: list[Tensor]
     target: list[Tensor]
     t_B: Tensor
     text: list[TextState]
+    clean_frames: list[int]
 
 
 class FlowObjective:
@@ -150,17 +156,24 @@ class FlowObjective:
 
     @torch.no_grad()
     def prepare(self, samples: Sequence[Sample]) -> FlowBatch:
-        noisy, target, times, prompts = [], [], [], []
+        noisy, target, times, prompts, clean = [], [], [], [], []
         for sample in samples:
             generator = generator_of(sample.seed)
             latent = self.vae.to_latent(self._posterior(sample.clip).sample(generator))[0]
             s = sample_timesteps(1, generator, self.stage.shift)
             noise = torch.randn(latent.shape, generator=generator)
-            noisy.append(interpolate(latent, noise, s))
+            frames = self._clean_frames(sample, latent.shape[1])
+            noisy.append(torch.cat((latent[:, :frames], interpolate(latent, noise, s)[:, frames:]), dim=1))
             target.append(velocity_target(latent, noise))
             times.append(s * NUM_TRAIN_TIMESTEPS)
             prompts.append(self._prompt(sample))
-        return FlowBatch(noisy, target, torch.cat(times), self._encode_text([s.clip for s in samples], prompts))
+            clean.append(frames)
+        return FlowBatch(noisy, target, torch.cat(times), self._encode_text([s.clip for s in samples], prompts), clean)
+
+    def _clean_frames(self, sample: Sample, num_frames: int) -> int:
+        """1 for a video that is image-to-video this time; an image has no second frame to learn."""
+        drawn = random.Random(seed_of("image to video", sample.seed)).random()
+        return int(num_frames > 1 and drawn < self.stage.image_to_video)
 
     def _prompt(self, sample: Sample) -> str:
         seed = seed_of("caption", sample.seed)
@@ -183,9 +196,12 @@ class FlowObjective:
             batch.t_B,
             [state.states for state in batch.text],
             torch.stack([state.pooled for state in batch.text]),
+            clean_frames=batch.clean_frames,
         )
-        pairs = zip(velocity, batch.target, strict=True)
-        return torch.stack([(predicted - target).square().mean() for predicted, target in pairs])
+        errors = [predicted - target for predicted, target in zip(velocity, batch.target, strict=True)]
+        return torch.stack(
+            [e[:, frames:].square().mean() for e, frames in zip(errors, batch.clean_frames, strict=True)]
+        )
 
     @torch.no_grad()
     def measure(self, clips: Sequence[PackedClip]) -> tuple[float, dict[str, float]]:
@@ -203,7 +219,8 @@ class FlowObjective:
             pairs = list(zip(latents, noises, strict=True))
             noisy = [interpolate(latent, noise, s) for latent, noise in pairs]
             target = [velocity_target(latent, noise) for latent, noise in pairs]
-            batch = FlowBatch(noisy, target, torch.full((len(clips),), level * NUM_TRAIN_TIMESTEPS), text)
+            times = torch.full((len(clips),), level * NUM_TRAIN_TIMESTEPS)
+            batch = FlowBatch(noisy, target, times, text, [0] * len(clips))
             parts[f"noise_{level}"] = self.loss(batch).mean().item()
         self.dit.train()
         return sum(parts.values()) / len(parts), parts

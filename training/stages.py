@@ -75,6 +75,13 @@ class StageSettings(BaseModel, frozen=True, extra="forbid"):
         le=1,
         description="flow: chance that a field of the structured caption is left out of the text",
     )
+    image_to_video: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="flow: chance that the first latent frame of a video is given clean and not learned "
+        "(HunyuanVideo-I2V: 0.9, its image condition drops out with 0.1); the others are text-to-video",
+    )
     log_every: int = Field(default=20, ge=1, description="steps between writing metrics")
     measure_every: int = Field(
         default=0, ge=0, description="steps between held-out measurements; 0 = only before and after"

@@ -135,6 +135,28 @@ def test_dropped_text_is_the_empty_prompt(vae, text, library):
     assert torch.allclose(batch.text[0].states, empty.states, atol=1e-5)
 
 
+def test_an_image_to_video_share_keeps_first_frames_clean_and_leaves_them_out_of_the_loss(vae, text, library):
+    plain = flow(vae, text, library)
+    objective = flow(vae, text, library, FLOW_STAGE.model_copy(update={"image_to_video": 1.0}))
+    samples = mixed_samples(library)
+    batch, without = objective.prepare(samples), plain.prepare(samples)
+    assert batch.clean_frames == [0, 1, 0, 1, 0] and without.clean_frames == [0] * 5
+    for i, frames in enumerate(batch.clean_frames):
+        latent = without.noisy[i] - without.t_B[i] / 1000 * without.target[i]
+        assert torch.allclose(batch.noisy[i][:, :frames], latent[:, :frames], atol=1e-4)
+        assert torch.equal(batch.noisy[i][:, frames:], without.noisy[i][:, frames:])
+    pairs = zip(batch.target, batch.clean_frames, strict=True)  # a new transformer predicts zero
+    assert objective.loss(batch).tolist() == pytest.approx([x[:, n:].square().mean().item() for x, n in pairs])
+
+
+def test_the_share_of_image_to_video_is_drawn_by_sample(vae, text, library):
+    objective = flow(vae, text, library, FLOW_STAGE.model_copy(update={"image_to_video": 0.5}))
+    clip = library.clips["video"][0]
+    drawn = [objective.prepare([Sample(clip, 0, seed)]).clean_frames[0] for seed in range(20)]
+    assert drawn == [objective.prepare([Sample(clip, 0, seed)]).clean_frames[0] for seed in range(20)]
+    assert 4 <= sum(drawn) <= 16
+
+
 def test_measuring_has_nothing_random_in_it_and_names_each_noise_level(vae, text, library):
     objective = flow(vae, text, library)
     loss, parts = objective.measure(library.clips["video"])
