@@ -6,8 +6,8 @@ import torch
 from model.layers import ScalarEmbedder, add_gated, modulate, sinusoid, split_heads
 
 
-@pytest.mark.parametrize("lengths", [[6], [3, 3], [2, 1, 3]])
-def test_modulation_and_gate_use_each_token_s_own_sample(lengths: list[int]) -> None:
+@pytest.mark.parametrize("lengths", [[6], [3, 3], [2, 1, 3], [1, 1, 2, 2], [0, 6], [0, 0, 6]])
+def test_modulation_and_gate_use_each_token_s_own_group(lengths: list[int]) -> None:
     x, residual = torch.randn(2, 6, 4)
     shift, scale, gate = torch.randn(3, len(lengths), 4)
     sample = torch.repeat_interleave(torch.arange(len(lengths)), torch.tensor(lengths))
