@@ -118,7 +118,7 @@ def read_words(text: str, is_cut: bool = False) -> Words:
     """
     if len(text) > MAX_TEXT_CHARS:
         raise MalformedDraft("too long", f"the answer has {len(text)} characters, at most {MAX_TEXT_CHARS} fit", text)
-    given = _first_object(text)
+    given = first_object(text)
     if given is None:
         reason = "cut off" if is_cut else "no JSON"
         raise MalformedDraft(reason, f"no whole JSON object{' before max_new_tokens ended it' if is_cut else ''}", text)
@@ -163,7 +163,7 @@ def best_draft(of_facts: Caption, captions: Iterable[Caption], drafter: str = ""
     return min(drafts, key=lambda row: (not (drafter and is_draft_of(row, drafter)), row.by, row.version))
 
 
-def _first_object(text: str) -> list[tuple[str, Any]] | None:
+def first_object(text: str) -> list[tuple[str, Any]] | None:
     """The first whole JSON object in a text, as pairs, since a mapping would hide repeated names."""
     decoder = json.JSONDecoder(object_pairs_hook=_Pairs)
     start = text.find("{")
@@ -197,12 +197,12 @@ def _read_field(name: str, value: Any, text: str) -> str:
     longest = MAX_CHARS.get(name, MAX_CHARS_OTHER)
     if len(line) > longest:
         raise MalformedDraft("too long", f"{name!r} has {len(line)} characters, at most {longest} fit", text)
-    if loop := _loop(line):
+    if loop := repetition(line):
         raise MalformedDraft("repetition", f"{name!r} {loop}", text)
     return line
 
 
-def _loop(line: str) -> str:
+def repetition(line: str) -> str:
     """How a line repeats itself, in words, or empty."""
     sentences = Counter(part.strip().casefold() for part in re.split(r"[.!?;。！？]", line))
     del sentences[""]

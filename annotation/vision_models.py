@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -38,6 +38,8 @@ NOT_IN_VERSION = {"model", "url", "batch", "device", "timeout_s", "attempts", "b
 
 class DrafterSettings(BaseModel, frozen=True, extra="forbid"):
     """The vision-language model that drafts captions, and what it is shown."""
+
+    section: ClassVar[str] = "annotation.drafter"  # of the recipe, for messages
 
     model: str = Field(
         default="",
@@ -141,14 +143,14 @@ def missing(settings: DrafterSettings) -> list[str]:
     """What keeps the model from working, in words; found out without loading its weights."""
     if not settings.model:
         return [
-            "a model: set annotation.drafter.model to a folder in transformers' format or to the name of a model in "
-            "the local cache; or annotation.drafter.url and the name that the server there gives it"
+            f"a model: set {settings.section}.model to a folder in transformers' format or to the name of a model in "
+            f"the local cache; or {settings.section}.url and the name that the server there gives it"
         ]
     if settings.url:
         return [why] if (why := _not_served(settings)) else []
     try:
         folder = model_folder(settings)
-        _processor(folder)
+        _processor(folder, settings.section)
     except UserError as error:
         return [str(error)]
     return []
@@ -166,7 +168,7 @@ def model_folder(settings: DrafterSettings) -> Path:
     files = {path.name for path in folder.iterdir()}
     if "config.json" not in files or not any(name.endswith(WEIGHTS) for name in files):
         raise UserError(
-            f"annotation.drafter.model: {folder} must hold config.json and weights ({' or '.join(WEIGHTS)}), it holds "
+            f"{settings.section}.model: {folder} must hold config.json and weights ({' or '.join(WEIGHTS)}), it holds "
             f"{', '.join(sorted(files)[:8]) or 'nothing'}"
         )
     return folder
@@ -188,12 +190,12 @@ def _cached(settings: DrafterSettings) -> Path:
     except (OSError, ValueError) as error:
         revision = f" --revision {settings.revision}" if settings.revision else ""
         raise UserError(
-            f"annotation.drafter.model is {settings.model!r}: there is no such folder, and no such model in the local "
+            f"{settings.section}.model is {settings.model!r}: there is no such folder, and no such model in the local "
             f"Hugging Face cache. Nothing is fetched here; `hf download {settings.model}{revision}` does that"
         ) from error
 
 
-def _processor(folder: Path) -> Any:
+def _processor(folder: Path, section: str) -> Any:
     """The folder's processor.
 
     Raises:
@@ -204,10 +206,10 @@ def _processor(folder: Path) -> Any:
     try:
         processor: Any = AutoProcessor.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError) as error:
-        raise UserError(f"annotation.drafter.model: {folder} holds no processor: {error}") from error
+        raise UserError(f"{section}.model: {folder} holds no processor: {error}") from error
     for part, what in (("image_processor", "reads no pictures"), ("chat_template", "has no chat template")):
         if getattr(processor, part, None) is None:
-            raise UserError(f"annotation.drafter.model: the processor of {folder}, {type(processor).__name__}, {what}")
+            raise UserError(f"{section}.model: the processor of {folder}, {type(processor).__name__}, {what}")
     return processor
 
 
@@ -219,7 +221,7 @@ class LocalModel:
         from transformers import AutoModelForImageTextToText
 
         folder = model_folder(settings)
-        self._settings, self._processor = settings, _processor(folder)
+        self._settings, self._processor = settings, _processor(folder, settings.section)
         self._device = settings.device or ("cuda" if torch.cuda.is_available() else "cpu")
         wanted = settings.precision
         if wanted == "auto":
@@ -341,7 +343,7 @@ def _not_served(settings: DrafterSettings) -> str:
         try:
             answer = client.get("/v1/models")
         except httpx.TransportError as error:
-            return f"the server at annotation.drafter.url = {settings.url}: {type(error).__name__}: {error}"
+            return f"the server at {settings.section}.url = {settings.url}: {type(error).__name__}: {error}"
     if answer.status_code in (401, 403):
         return f"a key that {settings.url} accepts, in the environment variable {KEY_VARIABLE}: {_quoted(answer)}"
     if answer.is_error:

@@ -117,6 +117,8 @@ class Sample:
     seed: int
     settings: str
     checkpoint: str
+    rewritten: str = ""  # what the network read instead of `prompt`
+    image: str = ""  # the picture that became its first frame
 
 
 TABLES: dict[str, TableSpec] = {

@@ -7,7 +7,7 @@ encoder thread and bit-exact muxing make the same clip the same bytes on every r
 """
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
@@ -82,14 +82,15 @@ def write_member(
     return _encode(frames, rate, {"crf": str(crf), "preset": preset, "g": str(MEMBER_KEYFRAME_INTERVAL)})
 
 
-def write_frames(frames: np.ndarray, frame_rate: float, crf: int = 17) -> bytes:
+def write_frames(frames: Iterable[np.ndarray], frame_rate: float, crf: int = 17, comment: str = "") -> bytes:
     """Frames that no source holds, such as a generated sample, as an mp4 that plays everywhere: index in front, BT.709.
 
     Args:
-        frames: uint8 RGB [T, H, W, 3] with even H and W.
+        frames: uint8 RGB [H, W, 3] each, with even H and W; none is held longer than it takes to encode it.
+        comment: text for the file's metadata.
     """
     rate = Fraction(frame_rate).limit_denominator(1001)
-    return _encode(iter(frames), rate, {"crf": str(crf), "preset": "medium"}, faststart=True)
+    return _encode(iter(frames), rate, {"crf": str(crf), "preset": "medium"}, faststart=True, comment=comment)
 
 
 def member_span(clip: Clip, num_frames: int, frame_rate: float) -> Span:
@@ -125,7 +126,13 @@ def _check_source(clip: Clip) -> None:
         )
 
 
-def _encode(frames: Iterator[np.ndarray], rate: Fraction, options: dict[str, str], faststart: bool = False) -> bytes:
+def _encode(
+    frames: Iterator[np.ndarray],
+    rate: Fraction,
+    options: dict[str, str],
+    faststart: bool = False,
+    comment: str = "",
+) -> bytes:
     """RGB frames to mp4 bytes. Through a file, because moving the index to the front reads what was written."""
     first = next(frames)
     with tempfile.TemporaryDirectory() as folder:
@@ -134,6 +141,8 @@ def _encode(frames: Iterator[np.ndarray], rate: Fraction, options: dict[str, str
             {"movflags": "+faststart"} if faststart else {}
         )
         with av.open(str(path), "w", options=container_options) as container:
+            if comment:
+                container.metadata["comment"] = comment
             stream = _add_stream(container, first.shape[1], first.shape[0], rate, options)
             for index, image in enumerate(chain([first], frames)):
                 container.mux(stream.encode(_to_yuv(image, index, rate)))

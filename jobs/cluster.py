@@ -60,7 +60,9 @@ def _start(quiet: Mapping[str, Any]) -> None:
             print(f"Ray did not start within its 30 s, trying again: {error}", file=sys.stderr, flush=True)
 
 
-def capacity(workers: int, cpus_per_worker: float, memory_gib_per_worker: float) -> Capacity:
+def capacity(
+    workers: int, cpus_per_worker: float, memory_gib_per_worker: float, gpus_per_worker: float = 0.0
+) -> Capacity:
     """Compare a plan with the cluster before any work starts.
 
     An actor pool that asks for more than there is waits for ever without a word, so this refuses instead.
@@ -69,6 +71,7 @@ def capacity(workers: int, cpus_per_worker: float, memory_gib_per_worker: float)
         workers: wanted actors, 0 for as many as fit.
         cpus_per_worker: CPUs per actor.
         memory_gib_per_worker: expected memory per actor in GiB.
+        gpus_per_worker: GPUs per actor.
 
     Raises:
         UserError: not even the wanted actors fit; the message has the numbers.
@@ -77,10 +80,15 @@ def capacity(workers: int, cpus_per_worker: float, memory_gib_per_worker: float)
     cpus, memory_gib = resources.get("CPU", 0.0), resources.get("memory", 0.0) / 1024**3
     by_cpus, by_memory = int(cpus / cpus_per_worker), int(memory_gib / memory_gib_per_worker)
     fitting = min(by_cpus, by_memory)
+    gpus = resources.get("GPU", 0.0)
+    if gpus_per_worker:
+        fitting = min(fitting, int(gpus / gpus_per_worker))
     if fitting < max(1, workers):
         raise UserError(
-            f"the plan needs {max(1, workers)} workers x {cpus_per_worker:g} CPUs and {memory_gib_per_worker:g} GiB, "
-            f"the cluster has {cpus:g} CPUs and {memory_gib:.1f} GiB, enough for {max(0, fitting)}; "
+            f"the plan needs {max(1, workers)} workers x {cpus_per_worker:g} CPUs and {memory_gib_per_worker:g} GiB"
+            f"{f' and {gpus_per_worker:g} GPUs' if gpus_per_worker else ''}, "
+            f"the cluster has {cpus:g} CPUs and {memory_gib:.1f} GiB"
+            f"{f' and {gpus:g} GPUs' if gpus_per_worker else ''}, enough for {max(0, fitting)}; "
             f"lower engine.workers, engine.cpus_per_worker or engine.memory_gib_per_worker"
         )
     return Capacity(workers or fitting, cpus_per_worker)

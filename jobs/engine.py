@@ -53,6 +53,9 @@ class EngineSettings(BaseModel, frozen=True, extra="forbid"):
 
     workers: int = Field(default=0, ge=0, description="actors in the pool; 0 fills the cluster's CPUs")
     cpus_per_worker: float = Field(default=1.0, gt=0, description="CPUs per actor, also its decode and torch threads")
+    gpus_per_worker: float = Field(
+        default=0.0, ge=0, description="GPUs per actor; `generate` takes one of its own accord where there are any"
+    )
     memory_gib_per_worker: float = Field(default=1.0, gt=0, description="memory an actor is expected to need, in GiB")
     items_per_part: int = Field(
         default=8, ge=1, description="most items in one part file: what a killed worker repeats"
@@ -271,7 +274,9 @@ def run(job: Job, workspace: Workspace, settings: EngineSettings) -> Tally:
         due = _due(job, workspace, alone)
         if not due:
             break
-        room = capacity(settings.workers, settings.cpus_per_worker, settings.memory_gib_per_worker)
+        room = capacity(
+            settings.workers, settings.cpus_per_worker, settings.memory_gib_per_worker, settings.gpus_per_worker
+        )
         _run_round(job, due, workspace, settings, room, alone)
     lost = _due(job, workspace, alone=True)
     if lost:
@@ -342,6 +347,7 @@ def _run_round(
         zero_copy_batch=True,
         compute=ray.data.ActorPoolStrategy(min_size=1, max_size=min(room.workers, len(blocks))),
         num_cpus=room.cpus_per_worker,
+        num_gpus=settings.gpus_per_worker or None,
     )
     label = f"{job.name} (retrying alone)" if alone else job.name
     total = sum(len(item.inputs) for item in due)

@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from pyarrow import fs as pafs
 
 from curation.records import UserError, content_id
@@ -32,7 +33,7 @@ from training.loop import AVERAGE, Objective, OnStep, run_stage
 from training.metrics import Metrics
 from training.networks import Network, build_network, load_network, make_text_encoder, open_text_encoder
 from training.objectives import FlowObjective, VAEObjective
-from training.stages import StageSettings, TrainSettings
+from training.stages import StageSettings, TextSettings, TrainSettings
 
 CHECKPOINTS = "checkpoints"
 
@@ -214,19 +215,28 @@ def newest_run(workspace: Workspace) -> str:
 
 
 @dataclass(frozen=True)
-class TrainedNetworks:
-    """The result of a run: the last averaged weights of each network, and what identifies them."""
+class TrainedRun:
+    """What a run has trained so far, known without loading it: its last finished flow and VAE stages."""
 
     run_id: str
     stage: str
+    vae_stage: str
+    text: TextSettings
+    text_encoder_id: str
+    weights_sha256: dict[str, str]  # by objective
+
+
+@dataclass(frozen=True)
+class TrainedNetworks:
+    """The result of a run: the last averaged weights of each network."""
+
     dit: VideoDiT
     vae: CausalVideoVAE
     text: TextEncoder
-    weights_sha256: dict[str, str]  # by network
 
 
-def load_trained(workspace: Workspace, run_id: str) -> TrainedNetworks:
-    """Open what a run has trained so far: its last finished flow stage and its last finished VAE stage.
+def find_trained(workspace: Workspace, run_id: str) -> TrainedRun:
+    """What there is to open of a run.
 
     Raises:
         UserError: there is no such run, or it has not finished a stage of either kind.
@@ -245,10 +255,22 @@ def load_trained(workspace: Workspace, run_id: str) -> TrainedNetworks:
             f"run {run_id} has finished {sorted(stage.name for stage, _ in last.values()) or 'no stage'}; generating "
             "needs a finished `vae` and a finished `flow` stage: run `dailies train` again, which continues it"
         )
-    (_, vae_store), (stage, dit_store) = last["vae"], last["flow"]
     digests = {kind: store.state(max(store.steps()))["sha256"][AVERAGE] for kind, (_, store) in last.items()}
-    text = open_text_encoder(workspace, settings.text, facts["text_encoder"])
-    dit, vae = load_network(dit_store), load_network(vae_store)
+    stages = {kind: stage.name for kind, (stage, _) in last.items()}
+    return TrainedRun(run_id, stages["flow"], stages["vae"], settings.text, facts["text_encoder"], digests)
+
+
+def load_trained(
+    workspace: Workspace, found: TrainedRun, text_dtype: torch.dtype = torch.float32, pictures: bool = False
+) -> TrainedNetworks:
+    """Open what `find_trained` found; `pictures` as in `open_text_encoder`.
+
+    Raises:
+        UserError: weights are damaged, or text encoders are not where they were.
+    """
+    stores = [CheckpointStore(workspace, CHECKPOINTS, found.run_id, name) for name in (found.stage, found.vae_stage)]
+    dit, vae = map(load_network, stores)
     assert isinstance(dit, VideoDiT)
     assert isinstance(vae, CausalVideoVAE)
-    return TrainedNetworks(run_id, stage.name, dit.eval(), vae.eval(), text, digests)
+    text = open_text_encoder(workspace, found.text, found.text_encoder_id, text_dtype, pictures)
+    return TrainedNetworks(dit.eval(), vae.eval(), text)

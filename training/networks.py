@@ -73,24 +73,34 @@ def make_text_encoder(workspace: Workspace, corpus: Sequence[str], seed: int) ->
     return encoder_id
 
 
-def open_text_encoder(workspace: Workspace, folders: TextSettings, encoder_id: str) -> TextEncoder:
-    """The encoders in the given folders, or those that `make_text_encoder` wrote under `encoder_id`.
+def open_text_encoder(
+    workspace: Workspace,
+    settings: TextSettings,
+    encoder_id: str,
+    dtype: torch.dtype = torch.float32,
+    pictures: bool = False,
+) -> TextEncoder:
+    """The encoders that the settings name, or those that `make_text_encoder` wrote under `encoder_id`.
+
+    Args:
+        pictures: keep the eyes of a language model that can see.
 
     Raises:
-        UserError: a folder holds no model that transformers can read.
+        UserError: a folder holds no model that transformers can read, or the language model sees no pictures.
     """
-    if folders.llm:
+    prompts = settings.prompts()
+    if settings.llm:
         try:
-            return TextEncoder.from_folders(folders.llm, folders.clip)
+            return TextEncoder.from_folders(settings.llm, settings.clip, prompts, dtype, pictures=pictures)
         except ValueError as error:
             raise UserError(f"train.text does not fit: {error}") from error
     if workspace.is_local:
         folder = workspace.local_path(TEXT_ENCODER, encoder_id)
-        return TextEncoder.from_folders(folder / "llm", folder / "clip")
+        return TextEncoder.from_folders(folder / "llm", folder / "clip", prompts, dtype)
     with tempfile.TemporaryDirectory() as scratch:
         for name in ("llm", "clip"):
             folder = Path(scratch) / name
             folder.mkdir()
             for file in workspace.file_names(TEXT_ENCODER, encoder_id, name):
                 (folder / file).write_bytes(workspace.read_bytes(TEXT_ENCODER, encoder_id, name, file))
-        return TextEncoder.from_folders(Path(scratch) / "llm", Path(scratch) / "clip")
+        return TextEncoder.from_folders(Path(scratch) / "llm", Path(scratch) / "clip", prompts, dtype)

@@ -13,14 +13,23 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, Field, model_validator
 
+from model.text_settings import TextSettings as PromptSettings
 
-class TextSettings(BaseModel, frozen=True, extra="forbid"):
-    """Where the two frozen text encoders lie. Both empty: tiny ones are built from the captions that were packed."""
+
+class TextSettings(PromptSettings, frozen=True, extra="forbid"):
+    """The two frozen text encoders: where they lie, and how prompts become their states.
+
+    Both places empty: tiny ones are built from the captions that were packed.
+    """
 
     llm: str = Field(
-        default="", description="folder of the language model (released: llava-llama-3-8b-v1_1's language part)"
+        default="",
+        description="folder, or name in the local Hugging Face cache, of the language model: any decoder-only one "
+        "(released: llava-llama-3-8b-v1_1's language part)",
     )
-    clip: str = Field(default="", description="folder of the CLIP text model (released: clip-vit-large-patch14)")
+    clip: str = Field(
+        default="", description="the same of the CLIP text model (released: openai/clip-vit-large-patch14)"
+    )
 
     @model_validator(mode="after")
     def _both_or_neither(self) -> Self:
@@ -30,6 +39,10 @@ class TextSettings(BaseModel, frozen=True, extra="forbid"):
                 "leave both empty to build tiny encoders from the packed captions"
             )
         return self
+
+    def prompts(self) -> PromptSettings:
+        """How prompts become states, wherever the encoders lie."""
+        return PromptSettings(**self.model_dump(exclude={"llm", "clip"}))
 
 
 class StageSettings(BaseModel, frozen=True, extra="forbid"):

@@ -1,4 +1,4 @@
-"""One private Ray cluster for the whole test session of this folder."""
+"""One private Ray cluster, and one workspace with a tiny trained run, for the whole test session of this folder."""
 
 import gc
 import warnings
@@ -7,6 +7,7 @@ from contextlib import ExitStack
 import pytest
 import ray
 
+from curation.tables import Workspace
 from jobs.cluster import joined
 
 
@@ -19,3 +20,11 @@ def local_ray():
             stack.enter_context(joined())
             gc.collect()
         yield ray.cluster_resources()
+
+
+@pytest.fixture(scope="session")
+def trained_workspace(tmp_path_factory) -> Workspace:
+    """Tests add samples to it; each asks for prompts of its own."""
+    from tests.jobs.trained import train_tiny
+
+    return train_tiny(tmp_path_factory.mktemp("trained"))

@@ -13,7 +13,7 @@ import torch
 from curation.records import UserError
 from curation.tables import Workspace
 from tests.training.moving_shapes import pack_shapes
-from training.curriculum import TrainingRun, load_trained, newest_run
+from training.curriculum import TrainingRun, find_trained, load_trained, newest_run
 from training.stages import StageSettings, TrainSettings
 
 VAE = StageSettings(
@@ -89,8 +89,9 @@ def test_a_run_in_an_object_store_resumes_with_the_same_bits(object_store, undis
     resumed = train_all(object_store)
     assert trace(resumed) == trace(undisturbed)
     assert_same_bits(weights(resumed), weights(undisturbed))
-    trained = load_trained(object_store, newest_run(object_store))
-    assert trained.weights_sha256 == load_trained(undisturbed.workspace, undisturbed.run_id).weights_sha256
+    found = find_trained(object_store, newest_run(object_store))
+    assert found.weights_sha256 == find_trained(undisturbed.workspace, undisturbed.run_id).weights_sha256
+    assert load_trained(object_store, found).text.width == 128
 
 
 def test_a_finished_stage_is_not_trained_again(undisturbed):
@@ -133,8 +134,9 @@ def test_changed_settings_or_changed_shards_are_a_new_run(undisturbed, shapes):
 
 def test_trained_networks_open_without_the_recipe_and_latents_have_unit_size(undisturbed):
     run_id = newest_run(undisturbed.workspace)
-    trained = load_trained(undisturbed.workspace, run_id)
-    assert (run_id, trained.stage) == (undisturbed.run_id, "mixed")
+    found = find_trained(undisturbed.workspace, run_id)
+    trained = load_trained(undisturbed.workspace, found)
+    assert (run_id, found.stage) == (undisturbed.run_id, "mixed")
     averaged = weights(undisturbed)
     assert torch.equal(trained.dit.img_in.proj.weight, averaged["mixed/average/img_in.proj.weight"])
     assert trained.vae.scaling_factor != 0.476986
@@ -164,9 +166,9 @@ def test_generating_from_an_unfinished_run_is_refused(shapes):
     with pytest.raises(InterruptedError):
         train_all(shapes, stop_after=8)
     with pytest.raises(UserError, match=r"finished \['vae'\]; generating needs"):
-        load_trained(shapes, newest_run(shapes))
+        find_trained(shapes, newest_run(shapes))
     with pytest.raises(UserError, match="no training run 'other'"):
-        load_trained(shapes, "other")
+        find_trained(shapes, "other")
 
 
 KILLED = """
