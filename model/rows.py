@@ -24,7 +24,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from model.attention import segment_attention
+from model.attention import Backend, segment_attention
 from model.rope import Rotation
 
 Attention = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -54,8 +54,11 @@ class RowSplit(Protocol):
         ...
 
 
+@dataclass(frozen=True)
 class WholeRows:
-    """The `RowSplit` of a process that holds everything."""
+    """The `RowSplit` of a process that holds everything; `backend` names how it attends (see model/attention.py)."""
+
+    backend: Backend | None = None
 
     def held(self, lengths: Sequence[int]) -> tuple[int, ...]:
         return tuple(lengths)
@@ -67,7 +70,7 @@ class WholeRows:
         return held
 
     def attention(self, samples: Sequence[Sequence[int]]) -> Attention:
-        return partial(segment_attention, lengths=tuple(map(sum, samples)))
+        return partial(segment_attention, lengths=tuple(map(sum, samples)), backend=self.backend)
 
 
 @dataclass(frozen=True)
