@@ -15,7 +15,6 @@ from itertools import chain
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from model.presets import VAEConfig
 from model.tiling import Tiling, tiles_in_space, tiles_in_time
@@ -66,9 +65,9 @@ class Encoder(nn.Module):
     def forward(self, x_BCTHW: Tensor) -> Tensor:
         """[B, 3, T, H, W] to [B, 2 * latent, (T - 1) / 4 + 1, H / 8, W / 8]."""
         x = self.conv_in(x_BCTHW)
-        for block in self.down_blocks:
-            x = block(x)
-        return self.conv_out(F.silu(self.conv_norm_out(self.mid_block(x))))
+        for layer in _layers(*self.down_blocks, self.mid_block):
+            x = layer(x)
+        return self.conv_out(x, self.conv_norm_out)
 
 
 class Decoder(nn.Module):
@@ -89,10 +88,17 @@ class Decoder(nn.Module):
 
     def forward(self, z_BCTHW: Tensor) -> Tensor:
         """[B, latent, T, H, W] to [B, 3, 4 * (T - 1) + 1, 8 * H, 8 * W]."""
-        x = self.mid_block(self.conv_in(z_BCTHW))
-        for block in self.up_blocks:
-            x = block(x)
-        return self.conv_out(F.silu(self.conv_norm_out(x)))
+        x = self.conv_in(z_BCTHW)
+        for layer in _layers(self.mid_block, *self.up_blocks):
+            x = layer(x)
+        return self.conv_out(x, self.conv_norm_out)
+
+
+def _layers(*blocks: nn.Module) -> Iterator[nn.Module]:
+    """Of all blocks in one row: a block called as one would keep its input alive until its last layer is done."""
+    for block in blocks:
+        assert isinstance(block, DownBlock | MidBlock | UpBlock)
+        yield from block.layers()
 
 
 class CausalVideoVAE(nn.Module):
