@@ -10,6 +10,7 @@ import errno
 import importlib
 import sys
 from collections.abc import Sequence
+from types import ModuleType
 
 from curation.records import UserError
 
@@ -30,6 +31,7 @@ VERBS = {
     "pack": "write the chosen clips into WebDataset shards",
     "train": "walk the training stages over the packed shards",
     "generate": "make videos from prompts with the trained checkpoint",
+    "weights": "inspect, convert or export weights of the networks",
     "report": "write one HTML file that shows what became of everything",
     "trace": "tell the whole history of one clip",
     "demo": "run all of the above in order",
@@ -46,13 +48,22 @@ def _parser() -> argparse.ArgumentParser:
 
 def _verb_parser(verb: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=f"dailies {verb}", description=VERBS[verb].capitalize() + ".")
+    module = importlib.import_module(f"jobs.{verb}")
+    if not _needs_recipe(module):
+        module.add_arguments(parser)
+        return parser
     parser.add_argument("--recipe", required=True, metavar="FILE", help="TOML file with the settings of the run")
     parser.add_argument("--workspace", required=True, metavar="DIR_OR_URI", help="folder or s3://bucket/prefix")
     parser.add_argument(
         "--set", action="append", default=[], metavar="a.b=c", help="override one setting of the recipe; repeatable"
     )
-    importlib.import_module(f"jobs.{verb}").add_arguments(parser)
+    module.add_arguments(parser)
     return parser
+
+
+def _needs_recipe(module: ModuleType) -> bool:
+    """A verb on files alone says `NEEDS_RECIPE = False`, takes no recipe or workspace and gets its arguments only."""
+    return getattr(module, "NEEDS_RECIPE", True)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -63,13 +74,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from jobs.config import Context, load_recipe, save_recipe
     from jobs.storage import open_workspace
 
+    module = importlib.import_module(f"jobs.{known.verb}")
     try:
+        if not _needs_recipe(module):
+            return module.run(args)
         recipe = load_recipe(args.recipe, args.set)
         dry_run = getattr(args, "dry_run", False)  # of the verbs that have it
         workspace = open_workspace(args.workspace, writable=not dry_run)
         if not dry_run:
             save_recipe(recipe, workspace)
-        return importlib.import_module(f"jobs.{known.verb}").run(Context(recipe, workspace, args))
+        return module.run(Context(recipe, workspace, args))
     except UserError as error:
         print(f"dailies {known.verb}: {error}", file=sys.stderr)
         return 2

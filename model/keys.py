@@ -190,6 +190,17 @@ def dit_module(module: str, layout: Layout) -> tuple[str, ...]:
     return tuple(f"{blocks}.{block[2]}.{name}" for name in names[block[3]])
 
 
+def dit_modules(num_blocks: int) -> list[str]:
+    """All modules of a DiT with so many blocks of each kind, in the layout `original`."""
+    blocks = [
+        f"{kind}.{i}.{module}"
+        for kind, (_, modules) in _DIFFUSERS_BLOCKS.items()
+        for i in range(num_blocks)
+        for module in modules
+    ]
+    return [*_DIFFUSERS_TOP, *blocks]
+
+
 def dit_names(name: str, layout: Layout, prefix: str = "") -> tuple[str, ...]:
     """Names of the tensors that hold one of the DiT's tensors in a layout whose names begin with `prefix`."""
     module, _, kind = name.rpartition(".")

@@ -161,6 +161,11 @@ def read_header(path: Path) -> tuple[dict[str, StoredTensor], dict[str, str]]:
     return tensors, metadata
 
 
+def raw_bytes(tensor: Tensor) -> memoryview:
+    """The bytes of a tensor's values, in order."""
+    return tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data
+
+
 def _open_folder(folder: Path, branch: str | None) -> StoredWeights:
     indices = sorted(path for path in folder.iterdir() if path.name.endswith(INDEX_SUFFIX))
     single = sorted(path for path in folder.iterdir() if path.suffix in (".safetensors", *PICKLE_SUFFIXES))

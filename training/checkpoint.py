@@ -88,6 +88,10 @@ class CheckpointStore:
             tensors[stem] = load(data)
         return Checkpoint(step, tensors, state)
 
+    def file_parts(self, step: int, stem: str) -> tuple[str, ...]:
+        """Where a file of a step lies within the workspace."""
+        return (*self._folder(step), f"{stem}.safetensors")
+
     def _damage(self, path: str, expected: str, found: str, step: int) -> str:
         earlier = [good for good in self.steps() if good < step]
         remedy = f"the run continues from step {earlier[-1]}" if earlier else "the stage starts again"

@@ -11,7 +11,8 @@ def test_every_verb_explains_itself(verb, capsys):
         main([verb, "--help"])
     assert exit_info.value.code == 0
     text = capsys.readouterr().out
-    assert "--recipe" in text and "--workspace" in text and "--set" in text
+    if verb != "weights":  # of files alone
+        assert "--recipe" in text and "--workspace" in text and "--set" in text
 
 
 def test_help_lists_the_verbs(capsys):

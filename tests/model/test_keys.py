@@ -12,7 +12,7 @@ from model.keys import Layout, Link, Network, dit_module, find_naming, vae_links
 from model.presets import DIT_PRESETS, VAE_PRESETS
 from model.weight_config import Config
 from model.weights import layout_links, released_shapes
-from tests.model.weight_samples import DIT, VAE, random_state, reference
+from tests.model.weight_samples import DIT, VAE, random_network, random_state, reference
 
 FULL = {Network.DIT: DIT_PRESETS["full"], Network.VAE: VAE_PRESETS["full"]}
 COUNTS = {Network.DIT: 12_821_012_544, Network.VAE: 246_478_803}
@@ -65,8 +65,6 @@ def test_there_and_back_gives_the_same_bits(config: Config, layout: Layout) -> N
 
 def test_the_reference_computes_the_same_with_the_mapped_weights() -> None:
     """Names could fit and two tensors of one shape still be exchanged; the numbers cannot."""
-    from tests.model.weight_samples import random_network
-
     ours, theirs = random_network(DIT), reference(DIT)
     theirs.load_state_dict(_laid_out(ours.state_dict(), layout_links(DIT, Layout.DIFFUSERS)))
     latent, text, pooled = torch.randn(16, 3, 4, 4), torch.randn(5, 24), torch.randn(1, 12)

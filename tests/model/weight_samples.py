@@ -1,5 +1,6 @@
 """Small networks with random weights, and what diffusers' own classes call the same, for the tests of weights."""
 
+import functools
 from typing import Any
 
 import torch
@@ -34,9 +35,14 @@ def random_network(config: Config, seed: int = 0) -> nn.Module:
     return network.eval()
 
 
-def random_state(config: Config, seed: int = 0) -> dict[str, Tensor]:
-    """The weights of `random_network`."""
+@functools.cache
+def _state(config: Config, seed: int) -> dict[str, Tensor]:
     return random_network(config, seed).state_dict()
+
+
+def random_state(config: Config, seed: int = 0) -> dict[str, Tensor]:
+    """The weights of `random_network`, to do with as one likes."""
+    return {name: tensor.clone() for name, tensor in _state(config, seed).items()}
 
 
 def reference(config: Config) -> Any:
