@@ -30,7 +30,7 @@ VERBS = {
     "calibrate": "learn from people's verdicts which clips they would keep, and propose gates",
     "pack": "write the chosen clips into WebDataset shards",
     "train": "walk the training stages over the packed shards",
-    "generate": "make videos from prompts with the trained checkpoint",
+    "generate": "make videos from prompts, with a trained checkpoint or released weights",
     "weights": "inspect, convert or export weights of the networks",
     "report": "write one HTML file that shows what became of everything",
     "trace": "tell the whole history of one clip",

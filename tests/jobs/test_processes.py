@@ -11,7 +11,6 @@ import pytest
 
 from curation.records import UserError
 from curation.tables import Workspace
-from jobs.config import save_recipe
 from jobs.generate import generate
 from jobs.processes import from_first, joined_processes
 from tests.jobs.trained import context
@@ -34,11 +33,9 @@ def test_another_number_of_processes_than_asked_for_is_refused_with_the_command(
 
 @pytest.mark.slow
 def test_two_processes_make_the_sample_of_one_and_write_it_once(trained_workspace: Workspace, tmp_path):
-    alone = context(trained_workspace, prompt=["a disc for two"])
-    (sample,) = generate(alone)
+    (sample,) = generate(context(trained_workspace, prompt=["a disc for two"]))
     one = frames(trained_workspace.local_path(sample.uri))
     trained_workspace.table("samples").remove(sample.sample_id)
-    save_recipe(alone.recipe, trained_workspace)
     recipe = tmp_path / "recipe.toml"
     recipe.write_text("[generate]\nnum_frames = 5\nsteps = 2\n[train]\nthreads = 1\n")
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "jobs"]
