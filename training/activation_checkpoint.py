@@ -10,7 +10,7 @@ Applied from outside, block by block, and undone by nothing: names, weights and 
 The selective policy knows that a Linear with a bias, which all of HunyuanVideo's are, is `addmm` and not `mm`: a list
 without it recomputes every product. Method: arXiv 1604.06174; selective, arXiv 2205.05198.
 
-Apply it before compiling the blocks. Nothing here is random (the networks have no dropout), so no generator is kept.
+Nothing here is random (the networks have no dropout), so no generator is kept.
 """
 
 from enum import StrEnum
