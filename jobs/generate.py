@@ -132,11 +132,13 @@ def plan(context: "Context") -> Plan:
     settings, args = context.recipe.generate, context.args
     default = Ask("", settings.seed, settings.width, settings.height, settings.num_frames, args.image or "")
     if args.prompts:
-        if args.prompt:
-            raise UserError("--prompt and --prompts both say what to generate; give one of them")
+        if args.prompt or args.out:
+            raise UserError(
+                "--prompts FILE replaces --prompt and writes into the workspace alone; leave out --prompt and --out"
+            )
         asks = read_prompts(args.prompts, default)
     else:
-        asks = [replace(default, prompt=prompt) for prompt in tuple(args.prompt) or settings.prompts]
+        asks = [replace(default, prompt=prompt) for prompt in dict.fromkeys(args.prompt or settings.prompts)]
         check_size(default)
     _check_out(args.out, asks)
     mode: Mode | None = args.rewrite or (None if settings.rewrite == "none" else settings.rewrite)

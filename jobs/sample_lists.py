@@ -37,14 +37,19 @@ def generate_list(context: "Context") -> Tally:
         unit="prompts",
         digest=content_id("generate", planned.settings.retry),
         tables=("samples",),
-        items=[_item(order) for order in planned.orders],
+        items=_items(planned.orders),
         make_worker=partial(SampleWorker, workspace.uri, planned.source, planned.settings, planned.with_pictures),
         finished=partial(_made, workspace),
     )
     if planned.mode:
-        job = replace(job, items=[_item(order) for order in _rewrite_list(context, planned, job)])
+        job = replace(job, items=_items(_rewrite_list(context, planned, job)))
     with joined():
         return run_job(job, workspace, _with_gpus(context))
+
+
+def _items(orders: list[Order]) -> list[Item]:
+    """One for each sample: two rows may name the same picture by two paths."""
+    return [_item(order) for order in {order.sample_id: order for order in orders}.values()]
 
 
 def _item(order: Order) -> Item:

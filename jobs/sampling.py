@@ -45,15 +45,21 @@ class Order:
         return self.rewritten or self.ask.prompt
 
 
+class UnreadablePicture(UserError):
+    """A first frame that is no picture."""
+
+    reason = "unreadable picture"
+
+
 def read_picture(data: bytes, name: str) -> np.ndarray:
     """uint8 RGB [H, W, 3] of a picture file, turned as it says.
 
     Raises:
-        UserError: it is no picture.
+        UnreadablePicture: it is none.
     """
     picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
     if picture is None:
-        raise UserError(f"{name} is no picture that can be read (PNG, JPEG, WebP ...)")
+        raise UnreadablePicture(f"{name} is no picture that can be read (PNG, JPEG, WebP ...)")
     return np.ascontiguousarray(picture[..., ::-1])
 
 
@@ -82,7 +88,7 @@ class Sampler:
         """The finished latent [C, T, H, W] in the DiT's scale, float32.
 
         Raises:
-            UserError: its picture cannot be read.
+            UnreadablePicture: its first frame is none.
         """
         import torch
 

@@ -141,6 +141,8 @@ def test_a_plan_that_does_not_fit_is_refused_with_the_numbers(local_ray):
         capacity(1000, 1.0, 0.1)
     with pytest.raises(UserError, match=r"0\.1 CPUs and 9999 GiB, the cluster has"):
         capacity(1, 0.1, 9999)
+    with pytest.raises(UserError, match=r"0\.1 GiB and 1000 GPUs, the cluster has .* GPUs, enough for 0"):
+        capacity(1, 0.1, 0.1, gpus_per_worker=1000)
 
 
 @pytest.mark.parametrize(

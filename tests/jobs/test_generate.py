@@ -100,6 +100,8 @@ def test_one_file_for_two_prompts_and_an_untrained_workspace_are_refused(workspa
         generate(context(Workspace(str(tmp_path))))
     with pytest.raises(UserError, match=r"a.png must end with .mp4, or with .png where num_frames is 1; it is 5"):
         generate(context(workspace, prompt=["a red disc"], out=str(tmp_path / "a.png")))
+    with pytest.raises(UserError, match="leave out --prompt and --out"):
+        generate(context(workspace, prompts="p.txt", out=str(tmp_path / "a.mp4")))
     with pytest.raises(UserError, match="--run and --weights name two sets of networks"):
         generate(context(workspace, run="r", weights="w"))
 

@@ -1,7 +1,9 @@
 """Networks from a run and from a folder of weights: found without loading, and the same when they are the same."""
 
+import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from safetensors.torch import save_file
 
@@ -9,7 +11,9 @@ from curation.records import UserError
 from curation.tables import Workspace
 from jobs.generate import generate
 from jobs.generators import find_source
+from jobs.sampling import png
 from tests.jobs.trained import SETTINGS, context
+from tests.model.text_encoders import make_llava
 from training.curriculum import find_trained, load_trained, newest_run
 from training.stages import TextSettings
 
@@ -65,6 +69,25 @@ def test_what_a_folder_lacks_is_said_and_the_recipe_can_name_text_encoders(train
         find_source(trained_workspace, "", str(tmp_path), TextSettings())
     named = TextSettings(llm=str(folder / "text_encoder"), clip=str(folder / "text_encoder_2"))
     assert find_source(trained_workspace, "", str(tmp_path), named).weights_sha256["llm"]
+
+
+def test_a_language_model_that_sees_is_shown_the_first_frame(trained_workspace, folder, tmp_path, capsys):
+    seeing = tmp_path / "seeing"
+    seeing.mkdir()
+    for name in ("transformer", "vae", "text_encoder_2", "tokenizer_2"):
+        (seeing / name).symlink_to(folder / name)
+    tokenized = tmp_path / "llm"
+    shutil.copytree(folder / "text_encoder", tokenized)
+    shutil.copytree(folder / "tokenizer", tokenized, dirs_exist_ok=True)
+    make_llava(seeing / "text_encoder", tokenized)
+    (tmp_path / "first.png").write_bytes(png(np.full((32, 32, 3), 200, np.uint8)))
+    asked = {"prompt": ["a disc"], "image": str(tmp_path / "first.png"), "weights": str(seeing)}
+    (seen,) = generate(context(trained_workspace, **asked))
+    assert "the language model sees it too" in capsys.readouterr().out
+    told = SETTINGS.model_copy(update={"picture_in_text": False})
+    (unseen,) = generate(context(trained_workspace, told, **asked))
+    assert "the language model reads the words alone" in capsys.readouterr().out
+    assert trained_workspace.read_bytes(seen.uri) != trained_workspace.read_bytes(unseen.uri)
 
 
 def test_lower_precision_is_another_sample_of_the_same_size(trained_workspace):

@@ -40,7 +40,7 @@ def test_a_killed_worker_loses_nothing_a_bad_picture_is_a_failure_and_again_does
     assert len(killed) == 1
     samples, failures = found(trained_workspace, prompts)
     assert samples == set(prompts)
-    assert failures == {"p.jsonl:7 'a torn picture'": "UserError"}
+    assert failures == {"p.jsonl:7 'a torn picture'": "unreadable picture"}
     assert isinstance(tally, Tally) and (tally.results, tally.pending, tally.exit_code) == (6, 0, 0)
     again = generate_list(asked)
     assert replace(again, new_results=0) == replace(tally, new_results=0) and again.new_results == 0
