@@ -4,12 +4,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from model.attention import FLEX_BLOCK, Backend, block_mask, choose_backend, segment_attention
+from model.attention import Backend, choose_backend, segment_attention
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
 
-def _same_sample(lengths: list[int]) -> Tensor:
+def same_sample(lengths: list[int]) -> Tensor:
+    """Which tokens of a packed row share a sample, bool [S, S]."""
     sample = torch.repeat_interleave(torch.arange(len(lengths)), torch.tensor(lengths))
     return sample[:, None] == sample
 
@@ -17,7 +18,7 @@ def _same_sample(lengths: list[int]) -> Tensor:
 def _under_a_mask(qkv: Tensor, lengths: list[int]) -> Tensor:
     q, k, v = qkv
     scores = torch.einsum("qhe,khe->hqk", q, k) / q.shape[-1] ** 0.5
-    scores = scores.masked_fill(~_same_sample(lengths), float("-inf"))
+    scores = scores.masked_fill(~same_sample(lengths), float("-inf"))
     return torch.einsum("hqk,khe->qhe", scores.softmax(dim=-1), v).flatten(1)
 
 
@@ -48,27 +49,6 @@ def test_backends_of_a_gpu_equal_attention_under_a_block_mask(backend: Backend) 
     upstream = torch.randn_like(expected)
     (gradient,), (wanted,) = (torch.autograd.grad((x * upstream).sum(), qkv) for x in (attended.float(), expected))
     torch.testing.assert_close(gradient.float(), wanted.float(), rtol=0, atol=5e-2)
-
-
-@pytest.mark.parametrize("lengths", [[1], [128], [300], [128, 128, 256], [5, 300, 1, 130, 64, 64]])
-def test_blocks_are_visited_where_samples_meet_and_whole_where_nothing_is_masked(lengths: list[int]) -> None:
-    mask = block_mask(tuple(lengths), CPU)
-    allowed = _same_sample(lengths)
-    num_blocks = -(-len(allowed) // FLEX_BLOCK)
-    padded = torch.zeros(num_blocks * FLEX_BLOCK, num_blocks * FLEX_BLOCK, dtype=torch.bool)
-    padded[: len(allowed), : len(allowed)] = allowed
-    tiles = padded.unflatten(1, (num_blocks, FLEX_BLOCK)).unflatten(0, (num_blocks, FLEX_BLOCK))
-    any_QK, all_QK = tiles.any(dim=3).any(dim=1), tiles.all(dim=3).all(dim=1)
-    assert mask.full_kv_num_blocks is not None and mask.full_kv_indices is not None
-    partly, fully = (
-        [sorted(row[:count].tolist()) for row, count in zip(indices[0, 0], counts[0, 0].tolist(), strict=True)]
-        for indices, counts in (
-            (mask.kv_indices, mask.kv_num_blocks),
-            (mask.full_kv_indices, mask.full_kv_num_blocks),
-        )
-    )
-    assert fully == [row.nonzero().flatten().tolist() for row in all_QK]
-    assert partly == [row.nonzero().flatten().tolist() for row in any_QK & ~all_QK]
 
 
 def test_one_call_goes_to_sdpa_and_ragged_halves_on_cuda_to_varlen() -> None:
