@@ -73,7 +73,12 @@ def head() -> Iterator[Head]:
 
 def submit(head: Head, *verb: str) -> subprocess.CompletedProcess[str]:
     command = [str(BIN / "ray"), "job", "submit", "--address", head.dashboard, "--working-dir", ".", "--", *verb]
-    return subprocess.run(command, cwd=ROOT, env=head.environment, capture_output=True, text=True, check=False)
+    for _ in range(60):  # the head answers before its agent does, which takes the jobs
+        outcome = subprocess.run(command, cwd=ROOT, env=head.environment, capture_output=True, text=True, check=False)
+        if "No available agent to submit job" not in outcome.stderr:
+            break
+        signal.sigtimedwait([], 1.0)
+    return outcome
 
 
 def test_a_submitted_job_splits_and_accounts_and_a_wrong_recipe_fails_it(head, tmp_path):
