@@ -12,8 +12,9 @@ the next, which is exact (only the norm's statistics need the whole clip first):
 
     norm statistics of x | frames 0..1 -> normalise, pad, convolve -> out | frames 2..3 -> ... (two frames carried)
 
-So a residual block holds its input and its output and no copies of them (peak: 0.41 x diffusers'). An upsampling convolves the
-cells before it repeats them, by weights added up for each of the 8 places that a cell goes to: 8 taps instead of 27.
+So a residual block holds its input and its output and no copies of them (peak: 0.41 x diffusers'). An upsampling
+convolves the cells before it repeats them, by weights added up for each of the 8 places that a cell goes to: 8 taps
+instead of 27.
 
 Names of modules and parameters are those of the released checkpoint. Legend: B batch, C channels, T H W frames and
 pixels or latent cells, S tokens.

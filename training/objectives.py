@@ -28,6 +28,7 @@ from torch import Tensor
 from model.dit import VideoDiT
 from model.flow import NUM_TRAIN_TIMESTEPS, interpolate, sample_timesteps, velocity_target
 from model.text import TextEncoder, TextState
+from model.text_settings import TextDropout
 from model.vae import CausalVideoVAE, Posterior
 from training.captions import assemble
 from training.data import PackedClip, Sample, seed_of
@@ -175,18 +176,19 @@ class FlowObjective:
         drawn = random.Random(seed_of("image to video", sample.seed)).random()
         return int(num_frames > 1 and drawn < self.stage.image_to_video)
 
-    def _prompt(self, sample: Sample) -> str:
-        seed = seed_of("caption", sample.seed)
-        if random.Random(seed).random() < self.stage.text_dropout:
-            return ""
-        return assemble(sample.clip.caption, seed, self.stage.field_dropout)
+    def _prompt(self, sample: Sample) -> tuple[str, str]:
+        """What the language model and what CLIP reads of the caption."""
+        caption = assemble(sample.clip.caption, seed_of("caption", sample.seed), self.stage.field_dropout)
+        dropout = TextDropout(rate=self.stage.text_dropout, pooled_rate=self.stage.pooled_text_dropout)
+        return dropout.apply(caption, seed_of("text dropout", sample.seed))
 
-    def _encode_text(self, clips: Sequence[PackedClip], prompts: Sequence[str]) -> list[TextState]:
+    def _encode_text(self, clips: Sequence[PackedClip], prompts: Sequence[tuple[str, str]]) -> list[TextState]:
         """Images and videos have templates of their own, so each kind is encoded by itself."""
         states: dict[int, TextState] = {}
         for kind in ("image", "video"):
             places = [i for i, clip in enumerate(clips) if (clip.num_frames == 1) == (kind == "image")]
-            encoded = self.text.encode([prompts[i] for i in places], kind) if places else []
+            read, pooled = [prompts[i][0] for i in places], [prompts[i][1] for i in places]
+            encoded = self.text.encode(read, kind, pooled) if places else []
             states.update(zip(places, encoded, strict=True))
         return [states[i] for i in range(len(clips))]
 
@@ -208,7 +210,7 @@ class FlowObjective:
         """Mean velocity error at each of `NOISE_LEVELS`, with noise that follows from the clip and the level alone."""
         self.dit.eval()
         latents = [self.vae.to_latent(self._posterior(clip).mode())[0] for clip in clips]
-        text = self._encode_text(clips, [assemble(clip.caption) for clip in clips])
+        text = self._encode_text(clips, [(text, text) for text in (assemble(clip.caption) for clip in clips)])
         parts = {}
         for level in NOISE_LEVELS:
             s = torch.tensor(level)

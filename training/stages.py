@@ -82,6 +82,13 @@ class StageSettings(BaseModel, frozen=True, extra="forbid"):
     text_dropout: float = Field(
         default=0.1, ge=0, le=1, description="flow: chance that the caption becomes the empty text"
     )
+    pooled_text_dropout: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="flow: chance, drawn by itself, that CLIP reads the empty text; left out: whenever the language "
+        "model does. Open-Sora 2: 0.316 here and in text_dropout, so both in 0.1",
+    )
     field_dropout: float = Field(
         default=0.3,
         ge=0,

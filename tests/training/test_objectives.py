@@ -135,6 +135,16 @@ def test_dropped_text_is_the_empty_prompt(vae, text, library):
     assert torch.allclose(batch.text[0].states, empty.states, atol=1e-5)
 
 
+def test_the_vector_is_dropped_by_itself_where_it_has_a_chance_of_its_own(vae, text, library):
+    stage = FLOW_STAGE.model_copy(update={"text_dropout": 0.0, "pooled_text_dropout": 1.0})
+    samples = mixed_samples(library)[:2]
+    batch, whole = (flow(vae, text, library, each).prepare(samples) for each in (stage, FLOW_STAGE))
+    (empty,) = text.encode([""], "image")
+    assert torch.allclose(batch.text[0].pooled, empty.pooled, atol=1e-5)
+    assert torch.equal(batch.text[0].states, whole.text[0].states)
+    assert not torch.allclose(whole.text[0].pooled, empty.pooled, atol=1e-3)
+
+
 def test_an_image_to_video_share_keeps_first_frames_clean_and_leaves_them_out_of_the_loss(vae, text, library):
     plain = flow(vae, text, library)
     objective = flow(vae, text, library, FLOW_STAGE.model_copy(update={"image_to_video": 1.0}))
