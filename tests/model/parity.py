@@ -24,6 +24,12 @@ from torch import Tensor, nn
 from model.dit import VideoDiT
 from model.presets import DIT_PRESETS, DiTConfig
 from model.sampler import guidance_input, sample, sigma_schedule
+from model.text import Kind, TextState
+from model.text_tiny import build_tiny_text_encoder
+from model.tiling import Tiling
+from tests.model.test_tiling import SPACE, TIME, set_tiles
+from tests.model.text_encoders import CORPUS, against_the_pipeline
+from tests.model.vae_pair import vae_pair
 from tests.training.sequence_parallel_worker import DEGREES, launch
 
 
@@ -231,6 +237,49 @@ def sampler_image_walk() -> float:
 def guidance_rounding() -> float:
     released = {6.0: 6016.0, 5.0: 4992.0, 3.0: 3008.0}
     return max(abs(guidance_input(scale, bfloat16_rounding=True) - value) for scale, value in released.items())
+
+
+@torch.no_grad()
+def _vae(size: tuple[int, int, int], dtype: torch.dtype = torch.float32, convention: str = "") -> tuple[float, float]:
+    """Differences of latents and of decoded pixels, whole or in the tiles of a convention shrunk fourfold."""
+    ours, reference = (side.to(dtype) for side in vae_pair())
+    tiling = Tiling(**SPACE, **TIME[convention]) if convention else None
+    if tiling:
+        set_tiles(reference, tiling)
+    video = (torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(1)) * 2 - 1).to(dtype)
+    posterior, expected = ours.encode(video, tiling), reference.encode(video).latent_dist
+    encoded = difference([posterior.mean, posterior.logvar], [expected.mean, expected.logvar])
+    return encoded, difference([ours.decode(posterior.mean, tiling)], [reference.decode(posterior.mean).sample])
+
+
+for _what, _tolerances, _how in (
+    ("clip", (1e-6, 2e-5), {"size": (21, 32, 48)}),
+    ("clip in tiles of the original convention", (1e-6, 2e-5), {"size": (29, 24, 88), "convention": "original"}),
+    ("clip in tiles of diffusers' convention", (1e-6, 2e-5), {"size": (29, 24, 88), "convention": "diffusers"}),
+    ("image in float64", (1e-12, 1e-12), {"size": (1, 32, 48), "dtype": torch.float64}),
+    ("image in float32, whose taps in time are added up first", (5e-6, 4e-5), {"size": (1, 32, 48)}),
+):
+    for _at, _name in enumerate(("encode", "decode")):
+        row(f"VAE {_name}, {_what}", _tolerances[_at])(lambda at=_at, how=_how: _vae(**how)[at])
+
+
+def _text(kind: Kind) -> list[tuple[TextState, TextState]]:
+    with TemporaryDirectory() as folder:
+        return against_the_pipeline(build_tiny_text_encoder(folder, CORPUS, seed=0), kind, [*CORPUS, "", "rain " * 99])
+
+
+@row("text tokens of image and video prompts (too many or too few)", 0)
+def text_tokens() -> float:
+    pairs = [*_text("image"), *_text("video")]
+    return float(sum(abs(len(ours.states) - len(theirs.states)) for ours, theirs in pairs))
+
+
+@row("text states and vectors of image and video prompts", 1e-6)
+def text_states() -> float:
+    pairs = [*_text("image"), *_text("video")]
+    return difference(
+        *zip(*((getattr(a, name), getattr(b, name)) for a, b in pairs for name in ("states", "pooled")), strict=True)
+    )
 
 
 def processes() -> list[Row]:

@@ -5,13 +5,12 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers import HunyuanVideoPipeline
 from transformers import AutoModel, AutoTokenizer, CLIPTextModel, Qwen2Config, Qwen2Model
 
 from model.text import Kind, TextEncoder, TextState
 from model.text_cache import PromptCache
 from model.text_settings import TextSettings
-from tests.model.text_encoders import CORPUS, released_template
+from tests.model.text_encoders import CORPUS, against_the_pipeline
 
 PROMPTS = [CORPUS[0], "", "zwölf Boxkämpfer 🥊 {prompt} jagen", CORPUS[1] + " " + CORPUS[2]]
 
@@ -97,31 +96,11 @@ def test_an_unknown_kind_is_refused(encoder: TextEncoder) -> None:
 
 @pytest.mark.parametrize("kind", ["image", "video"])
 def test_ids_masks_states_and_vectors_equal_the_pipeline_of_diffusers(folders: tuple[Path, Path], kind: Kind) -> None:
-    """The template is given by the test, so that the crop is found from it, as that of released weights would be."""
-    template = released_template("the image", "<|eot_id|>") if kind == "image" else released_template("", "<|eot_id|>")
-    settings = TextSettings(image_template=template, video_template=template, max_tokens=24)
-    encoder = TextEncoder.from_folders(*folders, settings=settings, dtype=torch.float64)
-    pipeline = HunyuanVideoPipeline(
-        text_encoder=encoder.llm,
-        tokenizer=AutoTokenizer.from_pretrained(folders[0]),
-        transformer=None,
-        vae=None,
-        scheduler=None,
-        text_encoder_2=encoder.clip,
-        tokenizer_2=AutoTokenizer.from_pretrained(folders[1]),
-    )
-    crop = len(encoder.tokenizer(template.split("{prompt}")[0])["input_ids"])
     prompts = [*(prompt.replace("{prompt}", "") for prompt in PROMPTS), "rain " * 100]
-    states, pooled, mask = pipeline.encode_prompt(
-        prompts,
-        prompt_template={"template": template.replace("{prompt}", "{}"), "crop_start": crop},
-        max_sequence_length=24,
-    )
-    assert encoder.crop_start(kind) == crop
-    for i, state in enumerate(encoder.encode(prompts, kind)):
-        assert len(state.states) == mask[i].sum(), "the ids are those of the reference, neither more nor fewer"
-        torch.testing.assert_close(state.states, states[i][mask[i].bool()], rtol=0, atol=1e-6)
-        torch.testing.assert_close(state.pooled, pooled[i], rtol=0, atol=1e-6)
+    for ours, theirs in against_the_pipeline(folders, kind, prompts):
+        assert len(ours.states) == len(theirs.states), "the ids are those of the reference, neither more nor fewer"
+        torch.testing.assert_close(ours.states, theirs.states, rtol=0, atol=1e-6)
+        torch.testing.assert_close(ours.pooled, theirs.pooled, rtol=0, atol=1e-6)
 
 
 def test_any_decoder_only_model_will_do(folders: tuple[Path, Path], tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ def pair() -> tuple[CausalVideoVAE, Any]:
     return vae_pair()
 
 
-def _set_tiles(reference: Any, tiling: Tiling) -> None:
+def set_tiles(reference: Any, tiling: Tiling) -> None:
     reference.use_framewise_encoding = reference.use_framewise_decoding = bool(tiling.tile_frames)
     reference.use_tiling = bool(tiling.tile_px)
     if tiling.tile_frames:
@@ -51,7 +51,7 @@ def test_tiles_equal_the_reference_s(
     space = SPACE if axes != "time" else {"tile_px": 0, "overlap_px": 0}
     time = TIME[convention] if axes != "space" else {"tile_frames": 0, "overlap_frames": 0}
     tiling = Tiling(**space, **time)
-    _set_tiles(reference, tiling)
+    set_tiles(reference, tiling)
     video = torch.rand(1, 3, num_frames, height, width, generator=torch.Generator().manual_seed(1)) * 2 - 1
     video = video.double() if double else video
     encode_error, decode_error = (5e-6, 4e-5) if num_frames == 1 else (1e-6, 2e-5)  # images: see test_vae.py

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import torch
+from diffusers import HunyuanVideoPipeline
 from tokenizers import AddedToken
 from transformers import (
     AutoTokenizer,
@@ -13,6 +14,9 @@ from transformers import (
     LlavaConfig,
     LlavaForConditionalGeneration,
 )
+
+from model.text import Kind, TextEncoder, TextState
+from model.text_settings import TextSettings
 
 CORPUS = [
     "a red ball rolls over a wooden table",
@@ -26,6 +30,36 @@ def released_template(before: str, after: str) -> str:
     """A template in the shape of the released ones: a system text, then the prompt, then `after`."""
     system = f"<|start_header_id|>system<|end_header_id|>\n\n{before}Describe it:<|eot_id|>"
     return f"{system}<|start_header_id|>user<|end_header_id|>\n\n{{prompt}}{after}"
+
+
+def against_the_pipeline(
+    folders: tuple[Path, Path], kind: Kind, prompts: list[str]
+) -> list[tuple[TextState, TextState]]:
+    """Ours and what diffusers' pipeline makes of each prompt, valid tokens only, in float64 and 24 tokens at most.
+
+    The template is given, so that the crop is found from it, as that of released weights would be.
+    """
+    template = released_template("the image" if kind == "image" else "", "<|eot_id|>")
+    settings = TextSettings(image_template=template, video_template=template, max_tokens=24)
+    encoder = TextEncoder.from_folders(*folders, settings=settings, dtype=torch.float64)
+    pipeline = HunyuanVideoPipeline(
+        text_encoder=encoder.llm,
+        tokenizer=AutoTokenizer.from_pretrained(folders[0]),
+        transformer=None,
+        vae=None,
+        scheduler=None,
+        text_encoder_2=encoder.clip,
+        tokenizer_2=AutoTokenizer.from_pretrained(folders[1]),
+    )
+    crop = len(encoder.tokenizer(template.split("{prompt}")[0])["input_ids"])
+    assert encoder.crop_start(kind) == crop
+    states, pooled, mask = pipeline.encode_prompt(
+        prompts,
+        prompt_template={"template": template.replace("{prompt}", "{}"), "crop_start": crop},
+        max_sequence_length=24,
+    )
+    theirs = [TextState(states[i][mask[i].bool()], pooled[i]) for i in range(len(prompts))]
+    return list(zip(encoder.encode(prompts, kind), theirs, strict=True))
 
 
 def make_llava(folder: Path, llm: Path) -> Path:
