@@ -53,7 +53,7 @@ demo: install install-labelstudio ## footage -> ... -> report; FOOTAGE=folder fo
 	$(BIN)/dailies demo --recipe $(RECIPE) --workspace $(WORKSPACE) --reviewers $(REVIEWERS) $(if $(FOOTAGE),--footage "$(FOOTAGE)") $(if $(AFTER_REVIEW),--after-review)
 
 test: install install-labelstudio lint types layers ## lint, types, layers and every test
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest
 
 fast: install ## the tests that start no cluster and no server
 	$(BIN)/python -m pytest -m "not slow"

@@ -1,4 +1,4 @@
-"""What tests of several rooms share: the one Label Studio of a test run, and who runs what where two processes test."""
+"""What tests of several rooms share: the one Label Studio of a test run."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,16 +9,6 @@ from annotation.connection import stop_server
 from curation.tables import Workspace
 
 LABEL_STUDIO_VENV = Path(__file__).resolve().parents[1] / ".venv-labelstudio"
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With `-n 2 --dist loadgroup`, one process takes all that start clusters and servers, the other whole files.
-
-    So no two of them share the cores, and a file's fixtures are made once.
-    """
-    for item in items:
-        heavy = item.get_closest_marker("slow") or item.get_closest_marker("live")
-        item.add_marker(pytest.mark.xdist_group("slow" if heavy else item.path.stem))
 
 
 @pytest.fixture(scope="session")

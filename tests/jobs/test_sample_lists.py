@@ -30,7 +30,8 @@ def test_a_killed_worker_loses_nothing_a_bad_picture_is_a_failure_and_again_does
     rows = [{"prompt": prompt, "size": "32x32x5"} for prompt in prompts]
     rows.append({"prompt": "a torn picture", "image": "text.png"})
     (tmp_path / "p.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    asked = context(trained_workspace, prompts=str(tmp_path / "p.jsonl"), engine=ENGINE)
+    settings = SETTINGS.model_copy(update={"steps": 60})  # long enough to be killed in the middle
+    asked = context(trained_workspace, settings, prompts=str(tmp_path / "p.jsonl"), engine=ENGINE)
 
     def one_is_done(kills: int) -> bool:
         return bool(found(trained_workspace, prompts)[0])
