@@ -55,6 +55,7 @@ def head() -> Iterator[Head]:
         *(str(BIN / "ray"), "start", "--head", "--block", "--disable-usage-stats"),
         *("--node-ip-address", "127.0.0.1", "--port", str(port), "--temp-dir", folder, "--num-cpus", "2"),
         *("--dashboard-host", "127.0.0.1", "--dashboard-port", str(dashboard)),
+        *("--dashboard-agent-listen-port", str(free_port())),  # the default may be another cluster's
         *("--object-store-memory", str(200 * 1024**2)),
     ]
     with (Path(folder) / "head.log").open("w") as log:
