@@ -198,13 +198,18 @@ def generate(context: "Context") -> list["Sample"]:
     torch.set_num_threads(context.recipe.train.threads)
     with joined_processes(context.args.sequence_parallel) as rank:
         planned = plan(context)
-        known = from_first({sample_id for (sample_id,) in context.workspace.table("samples").distinct("sample_id")})
+        known = from_first(made_samples(context.workspace))
         due = [order for order in planned.orders if order.sample_id not in known]
         if due and planned.mode:
             due = from_first(_rewritten(context, planned, due) if rank == 0 else None)
         if due:
             _make(context, planned, due, rank)
         return _say_samples(context, planned, {order.sample_id for order in due}) if rank == 0 else []
+
+
+def made_samples(workspace: "Workspace") -> set[str]:
+    """Ids of the samples that are there already."""
+    return {sample_id for (sample_id,) in workspace.table("samples").distinct("sample_id")}
 
 
 def _make(context: "Context", planned: Plan, due: "Sequence[Order]", rank: int) -> None:

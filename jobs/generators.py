@@ -8,7 +8,6 @@ folder may hold released or converted weights: the DiT and the VAE in any layout
 encoders as transformers saves them, with their tokenizers in them or beside them.
 """
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -98,11 +97,11 @@ def _in_folder(folder: Path, text: "TextSettings") -> Source:
 
 def _sha256(place: str) -> str:
     from model.text_files import model_folder, weights_digest
+    from model.weight_facts import file_digest
 
     path = Path(place)
     if path.is_file():
-        with path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
+        return file_digest(path)
     try:
         return weights_digest(path if path.is_dir() else model_folder(place))
     except ValueError as error:

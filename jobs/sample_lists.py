@@ -15,10 +15,9 @@ from typing import TYPE_CHECKING
 import ray
 
 from curation.records import Failure, content_id
-from curation.tables import Workspace
 from jobs.cluster import joined
 from jobs.engine import EngineSettings, Item, Job, Tally, run as run_job
-from jobs.generate import Plan, ask_rewriter, plan
+from jobs.generate import Plan, ask_rewriter, made_samples, plan
 from jobs.sampling import Order, SampleWorker
 
 if TYPE_CHECKING:
@@ -39,7 +38,7 @@ def generate_list(context: "Context") -> Tally:
         tables=("samples",),
         items=_items(planned.orders),
         make_worker=partial(SampleWorker, workspace.uri, planned.source, planned.settings, planned.with_pictures),
-        finished=partial(_made, workspace),
+        finished=partial(made_samples, workspace),
     )
     if planned.mode:
         job = replace(job, items=_items(_rewrite_list(context, planned, job)))
@@ -54,10 +53,6 @@ def _items(orders: list[Order]) -> list[Item]:
 
 def _item(order: Order) -> Item:
     return Item(f"{order.ask.where} {order.ask.prompt[:40]!r}", {order.sample_id: order})
-
-
-def _made(workspace: Workspace) -> set[str]:
-    return {sample_id for (sample_id,) in workspace.table("samples").distinct("sample_id")}
 
 
 def _rewrite_list(context: "Context", planned: Plan, job: Job) -> list[Order]:

@@ -166,18 +166,10 @@ def _export(args: argparse.Namespace) -> int:
 
 def _finished_stage(workspace: "Workspace", run_id: str, stage_name: str | None) -> "CheckpointStore":
     """The checkpoints of the named stage, or of the last finished stage of the transformer."""
-    from training.checkpoint import CheckpointStore
-    from training.curriculum import CHECKPOINTS
-    from training.stages import TrainSettings
+    from training.curriculum import finished_stages, read_run
 
-    if not workspace.exists(CHECKPOINTS, run_id, "run.json"):
-        raise UserError(f"there is no training run {run_id!r} in {workspace.uri}")
-    facts = json.loads(workspace.read_bytes(CHECKPOINTS, run_id, "run.json"))
-    stores = {}
-    for stage in TrainSettings.model_validate(facts["settings"]).stages:
-        store = CheckpointStore(workspace, CHECKPOINTS, run_id, stage.name)
-        if stage.steps in store.steps():
-            stores[stage.name] = (stage.objective, store)
+    settings, _ = read_run(workspace, run_id)
+    stores = {stage.name: (stage.objective, store) for stage, store in finished_stages(workspace, run_id, settings)}
     wanted = stage_name or next((name for name in reversed(stores) if stores[name][0] == "flow"), None)
     if wanted not in stores:
         raise UserError(

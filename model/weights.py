@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from model.dit import VideoDiT
 from model.keys import Layout, Link, Naming, Network, Shape, dit_links, find_naming, vae_links
@@ -57,9 +57,12 @@ class NetworkWeights:
 @functools.lru_cache(maxsize=8)
 def released_shapes(config: Config) -> dict[str, Shape]:
     """Names and shapes of a network's tensors, in the network's order."""
+    return {name: tuple(tensor.shape) for name, tensor in _without_data(config).state_dict().items()}
+
+
+def _without_data(config: Config) -> VideoDiT | CausalVideoVAE:
     with torch.device("meta"):
-        network = VideoDiT(config) if isinstance(config, DiTConfig) else CausalVideoVAE(config)
-    return {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+        return VideoDiT(config) if isinstance(config, DiTConfig) else CausalVideoVAE(config)
 
 
 def layout_links(config: Config, layout: Layout, prefix: str = "") -> tuple[Link, ...]:
@@ -128,12 +131,9 @@ def load_dit(
     Raises:
         ValueError: names the file, the tensor and what was expected of it.
     """
-    weights = _identify_as(Network.DIT, open_weights(path, branch), config)
-    assert isinstance(weights.config, DiTConfig)
-    with torch.device("meta"):
-        network = VideoDiT(weights.config)
-    _fill(network, weights, dtype, device)
-    return network.eval()
+    network = _load(identify(open_weights(path, branch), config), Network.DIT, dtype, device)
+    assert isinstance(network, VideoDiT)
+    return network
 
 
 def load_vae(
@@ -144,18 +144,9 @@ def load_vae(
     branch: str | None = None,
 ) -> CausalVideoVAE:
     """The VAE with the weights of a file or folder, in evaluation mode; the rest as in `load_dit`."""
-    weights = _identify_as(Network.VAE, open_weights(path, branch), config)
-    assert isinstance(weights.config, VAEConfig)
-    with torch.device("meta"):
-        network = CausalVideoVAE(weights.config)
-    _fill(network, weights, dtype, device)
-    return network.eval()
-
-
-def _identify_as(network: Network, stored: StoredWeights, config: Config | None) -> NetworkWeights:
-    weights = identify(stored, config)
-    _expect(network, stored, weights.naming)
-    return weights
+    network = _load(identify(open_weights(path, branch), config), Network.VAE, dtype, device)
+    assert isinstance(network, CausalVideoVAE)
+    return network
 
 
 def _expect(network: Network, stored: StoredWeights, naming: Naming) -> None:
@@ -163,7 +154,10 @@ def _expect(network: Network, stored: StoredWeights, naming: Naming) -> None:
         raise ValueError(f"{stored.path} holds a {naming.network.label}, expected a {network.label}")
 
 
-def _fill(network: nn.Module, weights: NetworkWeights, dtype: torch.dtype, device: torch.device | str) -> None:
+def _load(
+    weights: NetworkWeights, kind: Network, dtype: torch.dtype, device: torch.device | str
+) -> VideoDiT | CausalVideoVAE:
+    _expect(kind, weights.stored, weights.naming)
     state = {}
     for link in weights.links:
         if weights.dtype(link) not in LOADABLE:
@@ -172,4 +166,6 @@ def _fill(network: nn.Module, weights: NetworkWeights, dtype: torch.dtype, devic
                 f"{', '.join(map(str, LOADABLE))}, since scales of narrower types are not part of the file"
             )
         state[link.name] = weights.read(link).to(device=device, dtype=dtype)
+    network = _without_data(weights.config)
     network.load_state_dict(state, assign=True)
+    return network.eval()

@@ -59,7 +59,7 @@ class CheckpointStore:
         for stem, tensors in checkpoint.tensors.items():
             data = save({name: tensor.contiguous() for name, tensor in tensors.items()})
             digests[stem] = hashlib.sha256(data).hexdigest()
-            self.workspace.write_bytes(data, *folder, f"{stem}.safetensors")
+            self.workspace.write_bytes(data, *self.file_parts(checkpoint.step, stem))
         state = {"step": checkpoint.step, "sha256": digests, **checkpoint.state}
         self.workspace.write_bytes(json.dumps(state, indent=1).encode(), *folder, STATE)
         for step in self.steps()[: -self.keep_last]:
@@ -80,7 +80,7 @@ class CheckpointStore:
         for stem, expected in state["sha256"].items():
             if stems is not None and stem not in stems:
                 continue
-            path = (*self._folder(step), f"{stem}.safetensors")
+            path = self.file_parts(step, stem)
             data = self.workspace.read_bytes(*path) if self.workspace.exists(*path) else b""
             found = hashlib.sha256(data).hexdigest()
             if found != expected:

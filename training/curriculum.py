@@ -235,21 +235,34 @@ class TrainedNetworks:
     text: TextEncoder
 
 
+def read_run(workspace: Workspace, run_id: str) -> tuple[TrainSettings, str]:
+    """The settings of a run and the id of its text encoders.
+
+    Raises:
+        UserError: there is no such run.
+    """
+    if not workspace.exists(CHECKPOINTS, run_id, "run.json"):
+        raise UserError(f"there is no training run {run_id!r} in {workspace.uri}; newest_run names the last one")
+    facts = json.loads(workspace.read_bytes(CHECKPOINTS, run_id, "run.json"))
+    return TrainSettings.model_validate(facts["settings"]), facts["text_encoder"]
+
+
+def finished_stages(
+    workspace: Workspace, run_id: str, settings: TrainSettings
+) -> list[tuple[StageSettings, CheckpointStore]]:
+    """The stages of a run that have their last step, in their order, with their checkpoints."""
+    stores = [(stage, CheckpointStore(workspace, CHECKPOINTS, run_id, stage.name)) for stage in settings.stages]
+    return [(stage, store) for stage, store in stores if stage.steps in store.steps()]
+
+
 def find_trained(workspace: Workspace, run_id: str) -> TrainedRun:
     """What there is to open of a run.
 
     Raises:
         UserError: there is no such run, or it has not finished a stage of either kind.
     """
-    if not workspace.exists(CHECKPOINTS, run_id, "run.json"):
-        raise UserError(f"there is no training run {run_id!r} in {workspace.uri}; newest_run names the last one")
-    facts = json.loads(workspace.read_bytes(CHECKPOINTS, run_id, "run.json"))
-    settings = TrainSettings.model_validate(facts["settings"])
-    last: dict[str, tuple[StageSettings, CheckpointStore]] = {}
-    for stage in settings.stages:
-        store = CheckpointStore(workspace, CHECKPOINTS, run_id, stage.name)
-        if stage.steps in store.steps():
-            last[stage.objective] = (stage, store)
+    settings, text_encoder_id = read_run(workspace, run_id)
+    last = {stage.objective: (stage, store) for stage, store in finished_stages(workspace, run_id, settings)}
     if set(last) != {"vae", "flow"}:
         raise UserError(
             f"run {run_id} has finished {sorted(stage.name for stage, _ in last.values()) or 'no stage'}; generating "
@@ -257,7 +270,7 @@ def find_trained(workspace: Workspace, run_id: str) -> TrainedRun:
         )
     digests = {kind: store.state(max(store.steps()))["sha256"][AVERAGE] for kind, (_, store) in last.items()}
     stages = {kind: stage.name for kind, (stage, _) in last.items()}
-    return TrainedRun(run_id, stages["flow"], stages["vae"], settings.text, facts["text_encoder"], digests)
+    return TrainedRun(run_id, stages["flow"], stages["vae"], settings.text, text_encoder_id, digests)
 
 
 def load_trained(
