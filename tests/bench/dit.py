@@ -24,7 +24,8 @@ from torch import Tensor, nn
 
 from model.flops import count_flops
 from model.presets import DIT_PRESETS, DiTConfig
-from tests.model.reference import answer, inputs, randomised, reference_of
+from tests.model.reference import answer, reference_of
+from tests.model.seeded import inputs, randomised
 
 DEFAULT = DiTConfig(hidden_size=512, num_heads=4, num_dual_blocks=2, num_single_blocks=4, guidance=False)
 # Latent sizes (time, height, width) by image tokens: 256 x 256, 256 x 320 and 512 x 640 pixels.

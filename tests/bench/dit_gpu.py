@@ -34,7 +34,8 @@ from model.dit import VideoDiT
 from model.flops import count_flops
 from model.presets import DIT_PRESETS, DiTConfig
 from model.rows import WholeRows
-from tests.model.reference import randomised, reference_of
+from tests.model.reference import reference_of
+from tests.model.seeded import randomised
 from training.activation_checkpoint import Checkpointing, apply_checkpointing
 
 VALID_TEXT, PADDED_TEXT = 64, 256

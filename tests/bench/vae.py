@@ -38,16 +38,9 @@ MIB = 1 << 20
 def pair(config: VAEConfig) -> tuple[CausalVideoVAE, Any]:
     """Ours and diffusers' with the same random weights, ready to infer and tiling nothing."""
     torchvision_shim.install()
-    from diffusers.models.autoencoders.autoencoder_kl_hunyuan_video import AutoencoderKLHunyuanVideo
+    from tests.model.vae_pair import untiled_reference
 
-    torch.manual_seed(0)
-    reference: Any = AutoencoderKLHunyuanVideo(
-        block_out_channels=config.block_out_channels,  # pyright: ignore[reportArgumentType]
-        layers_per_block=config.num_layers,
-        norm_num_groups=config.num_groups,
-        latent_channels=config.latent_channels,
-    )
-    reference.use_framewise_encoding = reference.use_framewise_decoding = False
+    reference = untiled_reference(config)
     ours = CausalVideoVAE(config)
     ours.load_state_dict(reference.state_dict(), assign=True)
     return ours.eval().requires_grad_(False), reference.eval().requires_grad_(False)

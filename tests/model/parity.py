@@ -14,7 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from tests.model.reference import SIZES, answer, inputs, randomised, reference_of, to_reference  # isort: skip
+from tests.model.reference import SIZES, answer, reference_of, to_reference  # isort: skip
 
 import torch
 from diffusers.models.transformers.transformer_hunyuan_video import HunyuanVideoTransformer3DModel
@@ -27,6 +27,7 @@ from model.sampler import guidance_input, sample, sigma_schedule
 from model.text import Kind, TextState
 from model.text_tiny import build_tiny_text_encoder
 from model.tiling import Tiling
+from tests.model.seeded import inputs, randomised
 from tests.model.test_tiling import SPACE, TIME, set_tiles
 from tests.model.text_encoders import CORPUS, against_the_pipeline
 from tests.model.vae_pair import vae_pair
@@ -65,7 +66,7 @@ def difference(ours: Iterable[Tensor], expected: Iterable[Tensor]) -> float:
 def relative_gradients(ours: VideoDiT, references: Iterable[nn.Module]) -> float:
     """Largest norm of a gradient's difference, by its own norm; the references' gradients are summed."""
     gradients = {name: p.grad for name, p in ours.named_parameters() if p.grad is not None}
-    renamed = to_reference(gradients, ours.config.hidden_size)
+    renamed = to_reference(gradients, ours.config)
     expected: dict[str, Tensor] = {}
     for reference in references:
         for name, parameter in reference.named_parameters():
@@ -179,7 +180,7 @@ def dit_image_to_video_gradients() -> float:
 def dit_names_and_shapes() -> float:
     config = DIT_PRESETS["full"]
     with torch.device("meta"):
-        ours = to_reference(VideoDiT(config).state_dict(), config.hidden_size)
+        ours = to_reference(VideoDiT(config).state_dict(), config)
         reference = HunyuanVideoTransformer3DModel().state_dict()
     shapes = [{(name, tuple(tensor.shape)) for name, tensor in state.items()} for state in (ours, reference)]
     return len(shapes[0] ^ shapes[1])

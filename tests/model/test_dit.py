@@ -7,7 +7,8 @@ from torch import Tensor
 from model.dit import VideoDiT
 from model.flow import interpolate, velocity_target
 from model.presets import DIT_PRESETS, DiTConfig
-from tests.model.reference import SIZES, inputs, randomised
+from tests.model.reference import SIZES
+from tests.model.seeded import inputs, randomised
 
 
 def test_a_sample_never_sees_its_neighbour() -> None:

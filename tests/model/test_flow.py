@@ -16,6 +16,7 @@ from model.flow import (
 from model.presets import DiTConfig
 from model.sampler import sample
 from model.text import TextState
+from tests.model.seeded import randomised
 
 
 def test_the_path_goes_from_data_to_noise_at_the_velocity() -> None:
@@ -73,12 +74,7 @@ TEACHER = DiTConfig(
 
 @pytest.fixture(scope="module")
 def teacher() -> VideoDiT:
-    torch.manual_seed(0)
-    network = VideoDiT(TEACHER).eval()
-    with torch.no_grad():
-        for parameter in network.parameters():
-            parameter.add_(torch.randn_like(parameter) * 0.05)
-    return network
+    return randomised(TEACHER, spread=0.05).eval()
 
 
 def _prompts() -> tuple[list[Tensor], Tensor, TextState]:

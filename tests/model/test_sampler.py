@@ -11,6 +11,7 @@ from model.dit import VideoDiT
 from model.presets import DiTConfig
 from model.sampler import guidance_input, sample, sigma_schedule
 from model.text import TextState
+from tests.model.seeded import randomised
 
 SIZES = {
     "hidden_size": 32,
@@ -25,12 +26,7 @@ SHAPES = [(16, 1, 4, 4), (16, 2, 4, 6)]
 
 
 def _model(guidance: bool = False) -> VideoDiT:
-    torch.manual_seed(0)
-    model = VideoDiT(DiTConfig(**SIZES, guidance=guidance)).eval()
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(torch.randn_like(parameter) * 0.05)
-    return model
+    return randomised(DiTConfig(**SIZES, guidance=guidance), spread=0.05).eval()
 
 
 def _prompts() -> tuple[list[Tensor], Tensor]:

@@ -11,8 +11,8 @@ from model.vae import CausalVideoVAE
 SMALL = VAEConfig(block_out_channels=(8, 8, 16, 16), num_layers=2, num_groups=4)
 
 
-def vae_pair(config: VAEConfig = SMALL) -> tuple[CausalVideoVAE, Any]:
-    """Ours and the reference, which tiles nothing until it is told to (else it tiles clips over 16 frames)."""
+def untiled_reference(config: VAEConfig) -> Any:
+    """diffusers' VAE of these sizes, seeded; it tiles nothing until it is told to (else clips over 16 frames)."""
     torch.manual_seed(0)
     reference: Any = AutoencoderKLHunyuanVideo(
         block_out_channels=config.block_out_channels,  # pyright: ignore[reportArgumentType]
@@ -21,6 +21,12 @@ def vae_pair(config: VAEConfig = SMALL) -> tuple[CausalVideoVAE, Any]:
         latent_channels=config.latent_channels,
     ).eval()
     reference.use_framewise_encoding = reference.use_framewise_decoding = False
+    return reference
+
+
+def vae_pair(config: VAEConfig = SMALL) -> tuple[CausalVideoVAE, Any]:
+    """Ours and the reference with the same weights."""
+    reference = untiled_reference(config)
     with torch.no_grad():
         for parameter in reference.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.05)

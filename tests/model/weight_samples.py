@@ -3,15 +3,13 @@
 import functools
 from typing import Any
 
-import torch
 from diffusers.models.autoencoders.autoencoder_kl_hunyuan_video import AutoencoderKLHunyuanVideo
 from diffusers.models.transformers.transformer_hunyuan_video import HunyuanVideoTransformer3DModel
 from torch import Tensor, nn
 
-from model.dit import VideoDiT
 from model.presets import DiTConfig, VAEConfig
-from model.vae import CausalVideoVAE
 from model.weight_config import Config, diffusers_config
+from tests.model.seeded import randomised
 
 DIT = DiTConfig(
     hidden_size=64,
@@ -27,12 +25,7 @@ VAE = VAEConfig(block_out_channels=(16, 32, 48, 48), num_layers=1, num_groups=8)
 
 def random_network(config: Config, seed: int = 0) -> nn.Module:
     """Every parameter random, so that a wrong place shows; a new DiT has many zeros."""
-    torch.manual_seed(seed)
-    network = VideoDiT(config) if isinstance(config, DiTConfig) else CausalVideoVAE(config)
-    with torch.no_grad():
-        for parameter in network.parameters():
-            parameter.add_(torch.randn_like(parameter) * 0.03)
-    return network.eval()
+    return randomised(config, seed=seed).eval()
 
 
 @functools.cache

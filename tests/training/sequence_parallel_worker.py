@@ -16,6 +16,7 @@ from torch import Tensor
 from model.dit import VideoDiT
 from model.presets import DiTConfig
 from model.sampler import sample
+from tests.model.seeded import inputs, randomised
 from training.sequence_parallel import average_gradients, sequence_parallel
 
 WORLD = 4
@@ -50,22 +51,8 @@ def launch(folder: Path) -> list[dict[str, Any]]:
     return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(WORLD)]
 
 
-def _network() -> VideoDiT:
-    torch.manual_seed(0)
-    model = VideoDiT(CONFIG)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(torch.randn_like(parameter) * 0.03)
-    return model
-
-
 def _inputs(sizes: list[tuple[int, int, int]], lengths: list[int], clean: list[int]) -> tuple[Any, ...]:
-    generator = torch.Generator().manual_seed(1)
-    latents = [torch.randn(16, *size, generator=generator) for size in sizes]
-    text = [torch.randn(length, CONFIG.text_width, generator=generator) for length in lengths]
-    pooled = torch.randn(len(sizes), CONFIG.pooled_width, generator=generator)
-    times = torch.rand(len(sizes), generator=generator) * 1000
-    return latents, times, text, pooled, torch.full((len(sizes),), 6000.0), clean
+    return *inputs(CONFIG, sizes, lengths), torch.full((len(sizes),), 6000.0), clean
 
 
 def _step(model: VideoDiT, given: tuple[Any, ...]) -> list[Tensor]:
@@ -120,7 +107,7 @@ def main(folder: Path, rank: int) -> None:
     """Compare at every degree that this process takes part in."""
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=WORLD)
-    model, found = _network(), {}
+    model, found = randomised(CONFIG), {}
     for degree in DEGREES:
         group = dist.new_group(list(range(degree)))
         if isinstance(group, dist.ProcessGroup):

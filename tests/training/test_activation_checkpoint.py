@@ -9,7 +9,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from model.dit import VideoDiT
 from model.presets import DIT_PRESETS
-from tests.model.reference import inputs, randomised
+from tests.model.seeded import inputs, randomised
 from training.activation_checkpoint import Checkpointing, apply_checkpointing
 
 TINY = DIT_PRESETS["tiny"]
