@@ -8,9 +8,34 @@ meets short and long prompts in many patterns (report section 3.2; the rates are
 
 import random
 from collections.abc import Mapping
+from typing import Literal
+
+from pydantic import BaseModel, Field
 
 LEAD = ("short", "dense")  # at least one of these stays: without it a text says nothing of the content
 FIELDS = (*LEAD, "background", "style", "shot_type", "lighting", "atmosphere", "camera_movement")
+
+
+Condition = Literal["frame_rate", "motion", "aesthetic"]
+
+
+class CaptionSettings(BaseModel, frozen=True, extra="forbid"):
+    """How a clip's fields become the texts that it is trained with: `[train.captions]` of a recipe."""
+
+    variants: int = Field(
+        default=4,
+        ge=1,
+        description="texts per clip, drawn at each reading: the whole caption, the others with fields left out "
+        "and permuted; all are cached by `dailies encode`",
+    )
+    field_dropout: float = Field(
+        default=0.3, ge=0, le=1, description="chance that a field of the structured caption is left out of a variant"
+    )
+    tell: tuple[Condition, ...] = Field(
+        default=(),
+        description="facts told to the model after the caption: frame rate, motion and aesthetic scores, each in steps "
+        "(Koala: +3.0 VBench); prompts can then ask for them",
+    )
 
 
 def assemble(caption: Mapping[str, str], seed: int | None = None, field_dropout: float = 0.0) -> str:

@@ -44,6 +44,8 @@ class PackedClip:
     height: int
     num_frames: int
     caption: Mapping[str, str]
+    frame_rate: float
+    scores: Mapping[str, float]
 
     @property
     def key(self) -> tuple[str, str]:
@@ -125,7 +127,8 @@ def _packed_clip(source: str, shard: Shard, item: ShardItem) -> PackedClip:
             f"clip {item.clip_id} in {shard.uri} is {width}x{height} with {num_frames} frames; training needs sides "
             f"that are multiples of {PIXELS_PER_TOKEN} and 4n+1 frames: change [pack.stages.{source}] and pack again"
         )
-    return PackedClip(item.clip_id, source, shard.uri, width, height, num_frames, dict(meta["caption"]))
+    facts = (dict(meta["caption"]), float(meta["frame_rate"]), dict(meta["scores"]))
+    return PackedClip(item.clip_id, source, shard.uri, width, height, num_frames, *facts)
 
 
 def _size(shape: Sequence[int]) -> str:

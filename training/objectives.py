@@ -161,7 +161,7 @@ class FlowObjective:
         for sample in samples:
             generator = generator_of(sample.seed)
             latent = self.vae.to_latent(self._posterior(sample.clip).sample(generator))[0]
-            s = sample_timesteps(1, generator, self.stage.shift)
+            s = sample_timesteps(1, generator, float(self.stage.shift))
             noise = torch.randn(latent.shape, generator=generator)
             frames = self._clean_frames(sample, latent.shape[1])
             noisy.append(torch.cat((latent[:, :frames], interpolate(latent, noise, s)[:, frames:]), dim=1))
@@ -178,7 +178,7 @@ class FlowObjective:
 
     def _prompt(self, sample: Sample) -> tuple[str, str]:
         """What the language model and what CLIP reads of the caption."""
-        caption = assemble(sample.clip.caption, seed_of("caption", sample.seed), self.stage.field_dropout)
+        caption = assemble(sample.clip.caption, seed_of("caption", sample.seed), 0.3)
         dropout = TextDropout(rate=self.stage.text_dropout, pooled_rate=self.stage.pooled_text_dropout)
         return dropout.apply(caption, seed_of("text dropout", sample.seed))
 

@@ -15,7 +15,7 @@ STAGE = StageSettings(name="mixed", shards={"video": 3, "image": 1})
 
 
 def clips(source: str, ids: range) -> list[PackedClip]:
-    return [PackedClip(f"clip{i:03d}", source, "a.tar", 64, 64, 1, {"short": "x"}) for i in ids]
+    return [PackedClip(f"clip{i:03d}", source, "a.tar", 64, 64, 1, {"short": "x"}, 8.0, {}) for i in ids]
 
 
 def stream(seed: int = 0) -> SampleStream:

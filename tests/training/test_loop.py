@@ -15,7 +15,7 @@ from training.loop import run_stage
 from training.metrics import Metrics
 from training.stages import StageSettings
 
-CLIPS = [PackedClip(f"clip{i}", "image", "a.tar", 64, 64, 1, {"short": "x"}) for i in range(10)]
+CLIPS = [PackedClip(f"clip{i}", "image", "a.tar", 64, 64, 1, {"short": "x"}, 8.0, {}) for i in range(10)]
 STAGE = StageSettings(
     name="line", shards={"image": 1}, steps=12, batch=4, learning_rate=0.05, warmup_steps=2, log_every=5,
     checkpoint_every=4, measure_every=6,
