@@ -1,0 +1,61 @@
+"""How a run is spread over processes and kept in memory: `[train.parallel]` of a recipe.
+
+    world = replicas x shards x context x tensor        by torchrun or Ray Train; without either it is one process
+
+    replicas   copies of the sharded weights (HSDP); each sees other samples
+    shards     processes among which weights, gradients and moments are shared out (FSDP2); each sees other samples
+    context    processes that share the tokens of a sample: ulysses x ring
+    tensor     processes that share out heads and hidden channels of every block
+
+None of it changes what is learned: losses and gradients are those of one process, but for rounding.
+"""
+
+from typing import Literal, Self
+
+from pydantic import BaseModel, Field, model_validator
+
+
+class ParallelSettings(BaseModel, frozen=True, extra="forbid"):
+    """Degrees of parallelism, numbers and memory of a run."""
+
+    replicas: int = Field(default=1, ge=1, description="copies of the sharded weights (HSDP)")
+    shards: int = Field(
+        default=0, ge=0, description="processes that share out the weights (FSDP2); 0 = all that remain"
+    )
+    ulysses: int = Field(default=1, ge=1, description="processes that share a sample's tokens, heads exchanged")
+    ring: int = Field(default=1, ge=1, description="processes that share a sample's tokens, keys sent around in a ring")
+    tensor: int = Field(default=1, ge=1, description="processes that share out each block's heads and hidden channels")
+    precision: Literal["float32", "bfloat16"] = Field(
+        default="float32",
+        description="of forward and backward; with bfloat16 the weights that are updated stay float32 unless "
+        "master_weights is false, and gradients are summed in float32",
+    )
+    master_weights: bool = Field(
+        default=True,
+        description="bfloat16: keep float32 weights to update; false halves their memory (stochastic rounding)",
+    )
+    checkpointing: Literal["none", "selective", "full"] = Field(
+        default="none", description="what of a block's activations is computed again in the backward"
+    )
+    offload_activations: bool = Field(
+        default=False,
+        description="activations kept for the backward wait in host memory (pinned, copied beside the compute)",
+    )
+    compile: bool = Field(default=False, description="compile each block with torch.compile")
+    loader_workers: int = Field(
+        default=0, ge=0, description="processes per rank that read and decode ahead; 0 = in the training process"
+    )
+
+    @model_validator(mode="after")
+    def _one_kind_of_split(self) -> Self:
+        if self.tensor > 1 and self.context > 1:
+            raise ValueError(
+                f"train.parallel: tensor = {self.tensor} and context (ulysses x ring) = {self.context} cannot be "
+                "combined; set one of them to 1"
+            )
+        return self
+
+    @property
+    def context(self) -> int:
+        """Processes that share the tokens of one sample."""
+        return self.ulysses * self.ring
