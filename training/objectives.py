@@ -31,6 +31,7 @@ from model.text import TextEncoder, TextState
 from model.text_settings import TextDropout
 from model.vae import CausalVideoVAE, Posterior
 from training.captions import assemble
+from training.clip_tensors import generator_of, to_tensor
 from training.data import PackedClip, Sample, seed_of
 from training.stages import StageSettings
 
@@ -38,16 +39,6 @@ NOISE_LEVELS = (0.1, 0.3, 0.5, 0.7, 0.9)
 NUM_SCALE_CLIPS = 32  # clips whose latents set the VAE's scaling factor
 
 Pixels = Callable[[PackedClip], np.ndarray]
-
-
-def to_tensor(frames: np.ndarray) -> Tensor:
-    """uint8 [T, H, W, 3] to float32 [3, T, H, W] in [-1, 1]."""
-    return torch.from_numpy(frames).permute(3, 0, 1, 2).float() / 127.5 - 1.0
-
-
-def generator_of(seed: int) -> torch.Generator:
-    """A CPU generator: the same numbers on every device, once moved there."""
-    return torch.Generator().manual_seed(seed)
 
 
 @dataclass(frozen=True)
