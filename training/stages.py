@@ -14,7 +14,7 @@ from typing import Literal, Self
 from pydantic import BaseModel, Field, model_validator
 
 from model.text_settings import TextSettings as PromptSettings
-from training.captions import CaptionSettings
+from training.caption_settings import CaptionSettings
 from training.latent_settings import LatentSettings
 from training.parallel_settings import ParallelSettings
 
