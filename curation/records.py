@@ -308,6 +308,7 @@ class Shard:
     size_bytes: int
     sha256: str
     bucket: str  # "<width>x<height>x<frames>@<frame rate>"
+    index_sha256: str = ""  # of the index beside the tar; empty: an older Dailies wrote it, without one
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """WebDataset shards: written once, the same bytes from the same members, read back with their digest checked.
 
-    shards/<stage>/<shard_id>.tar      <clip_id>.mp4, <clip_id>.json, <clip_id>.mp4, ...
+    shards/<stage>/<shard_id>.tar      <clip_id>.json, <clip_id>.mp4, <clip_id>.json, ...
+    shards/<stage>/<shard_id>.arrow    its index (curation.shard_index)
     shards/<stage>/current.json        which shards the last `pack` of this stage consists of
 
 A shard's id is the content id of what was planned into it, so packing again after people changed their minds writes new
@@ -11,12 +12,12 @@ This is the only file that imports webdataset.
 import hashlib
 import io
 import json
-import tarfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from curation.records import Shard, ShardMember
+from curation.shard_index import IndexedTar, TarMember, to_json, write_tar
 from curation.tables import Workspace
 
 VIDEO, META = "mp4", "json"
@@ -41,26 +42,28 @@ def write_shard(
 ) -> tuple[Shard, list[ShardMember]]:
     """Write one tar, whole or not at all; returns its record and one record per member.
 
-    Owner, group, mode and time are constants, so equal items give equal bytes.
+    Its index is written beside it. Equal items give equal bytes.
     """
-    from webdataset.writer import TarWriter  # here, since it imports torch, which most verbs need not wait for
-
-    sink = io.BytesIO()
-    with TarWriter(sink, encoder=False, mtime=0, user="dailies", group="dailies", mode=0o444) as tar:
-        for item in items:
-            meta = json.dumps(item.meta, sort_keys=True, ensure_ascii=False).encode()
-            tar.write({"__key__": item.clip_id, VIDEO: item.video, META: meta})
-    data = sink.getvalue()
-    path = shard_path(stage, shard_id)
-    workspace.write_bytes(data, *path)
-    shard = Shard(shard_id, stage, "/".join(path), len(items), len(data), hashlib.sha256(data).hexdigest(), bucket)
-    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
-        headers = [member.offset for member in tar.getmembers()]
+    uri = "/".join(shard_path(stage, shard_id))
+    files = [
+        TarMember(item.clip_id, {VIDEO: item.video, META: to_json(item.meta).encode()}, item.meta) for item in items
+    ]
+    tar = write_tar(workspace, uri, files)
+    shard = Shard(shard_id, stage, uri, tar.count, tar.size_bytes, tar.sha256, bucket, tar.index_sha256)
     members = []
-    for index, (item, offset) in enumerate(zip(items, headers[::2], strict=True)):  # two files per member
+    for index, (item, offset) in enumerate(zip(items, tar.header_offsets, strict=True)):
         caption_by, kept_by = str(item.meta["caption_by"]), str(item.meta["kept_by"])
         members.append(ShardMember(item.clip_id, stage, shard_id, index, offset, caption_by, kept_by))
     return shard, members
+
+
+def open_shard(workspace: Workspace, shard: Shard) -> IndexedTar:
+    """A shard's members by number, without reading the tar.
+
+    Raises:
+        ValueError: the shard or its index is damaged or missing, each named.
+    """
+    return IndexedTar(workspace, shard.uri, shard.index_sha256 or None)
 
 
 def read_shard(workspace: Workspace, shard: Shard) -> Iterator[ShardItem]:
