@@ -9,7 +9,7 @@ own sha256, so the chain record -> index -> payload is checked from end to end: 
 payload when it is first read, a truncated tar at once. Offsets and sizes are bytes from the start of the tar.
 Only the file types in SAFE_EXTENSIONS are written and read: none of them can run code when it is decoded.
 
-A payload of 0.3 MB cost 100 us of CPU when first read (its CRC) and 1.6 us from then on; walking the tar 66 us each time.
+A payload of 0.3 MB cost 100 us of CPU when first read (its CRC) and 1.6 us from then on; walking the tar 66 us always.
 """
 
 import hashlib

@@ -44,12 +44,12 @@ def test_the_index_agrees_with_an_independent_tar_reader(tmp_path):
 
 
 def test_equal_members_give_equal_bytes_of_tar_and_index(tmp_path):
-    reordered = [TarMember(each.key, dict(reversed(each.files.items())), each.facts) for each in MEMBERS]
+    reordered = [TarMember(each.key, dict(reversed(list(each.files.items()))), each.facts) for each in MEMBERS]
     assert written(tmp_path / "a")[1] == written(tmp_path / "b", reordered)[1]
 
 
 def test_what_cannot_be_memory_mapped_is_read_by_ranges(tmp_path):
-    workspace, tar = written(tmp_path)
+    _, tar = written(tmp_path)
     remote = Workspace(f"file://{tmp_path}")
     remote.__class__ = type("Remote", (Workspace,), {"is_local": False})
     opened = IndexedTar(remote, URI, tar.index_sha256)
