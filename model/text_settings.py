@@ -86,9 +86,13 @@ class TextDropout(BaseModel, frozen=True, extra="forbid"):
         default=None, ge=0, le=1, description="share without CLIP's vector, drawn by itself; none: both go together"
     )
 
-    def apply(self, prompt: str, seed: int) -> tuple[str, str]:
-        """What the language model and what CLIP is given of a prompt; the same seed, the same answer."""
+    def drawn(self, seed: int) -> tuple[bool, bool]:
+        """Whether the states and whether the vector are left out; the same seed, the same answer."""
         draw = random.Random(seed)
         without = draw.random() < self.rate
-        without_pooled = without if self.pooled_rate is None else draw.random() < self.pooled_rate
+        return without, without if self.pooled_rate is None else draw.random() < self.pooled_rate
+
+    def apply(self, prompt: str, seed: int) -> tuple[str, str]:
+        """What the language model and what CLIP is given of a prompt."""
+        without, without_pooled = self.drawn(seed)
         return "" if without else prompt, "" if without_pooled else prompt
