@@ -172,7 +172,8 @@ class IndexedTar:
             )
         if workspace.is_local:
             with workspace.local_path(self.uri).open("rb") as file:
-                self._map = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+                # Copied on writing, so that tensors may lie on it; nobody can change the file.
+                self._map = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY))
         else:
             self._file = workspace.fs.open_input_file(workspace.path(self.uri))
 

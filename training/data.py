@@ -1,26 +1,32 @@
 """Packed clips as an endless, seeded, resumable stream of samples.
 
-    shards/<curation stage>/*.tar --read_shard, sha256 checked--> ClipLibrary: facts + encoded bytes
+    shards/<curation stage>/*.arrow --facts--> ClipLibrary: what clips there are; pixels read from the tar on demand
         --held-out clips set apart by a hash of their id-->  SampleStream per training stage
-             source by share, order by hash(seed, stage, epoch, clip)  -->  Sample(clip, number, seed)
+             source by share, order by (seed, stage, source, epoch)  -->  Sample(clip, number, seed)
 
-The order is a pure function of the seed and of how many samples each source has given, so the whole state is an epoch
-and a position per source, and which clips a stage read can be told afterwards by walking the stream again. Every
-sample carries its own seed (noise, timestep, caption), so nothing depends on how samples are batched.
-Encoded clips stay in memory (a 64 px clip is 5-20 kB); decoded ones in a bounded cache.
+The order is a pure function of the seed and of how many samples each source has given, never of ranks or workers, so
+the whole state is an epoch and a position per source, and which clips a stage read can be told afterwards by walking
+the stream again. Every sample carries its own seed (noise, timestep, caption), so nothing depends on how samples are
+batched. Opening reads the shards' indices alone, no payload; a payload is checked against its checksum when it is first
+read, and a truncated shard at once. Decoded clips stay in a bounded cache.
 """
 
 import hashlib
+import json
+import os
+import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from curation.records import Shard, UserError
-from curation.shards import ShardItem, current_shards, read_shard
+from curation.shards import VIDEO, current_shards
 from curation.tables import Workspace
 from curation.video import read_member
+from training.open_shards import OpenShards, open_tar
 from training.stages import StageSettings
 
 PIXELS_PER_TOKEN = 16  # the VAE shrinks each side by 8, the DiT's patch by 2
@@ -68,33 +74,27 @@ class ClipLibrary:
         cache_mb: MiB of decoded clips kept in memory; the least recently used go first.
 
     Raises:
-        UserError: a curation stage has no shards, or a member has sizes the networks cannot take.
-        ValueError: a shard is damaged (`read_shard`).
+        UserError: a curation stage has no shards, a shard is truncated or its index is damaged or missing, or a member
+            has sizes that the networks cannot take.
     """
 
     def __init__(self, workspace: Workspace, sources: Iterable[str], cache_mb: int = 1024) -> None:
         self.shards: dict[str, list[Shard]] = {}
         self.clips: dict[str, list[PackedClip]] = {}
-        self._encoded: dict[tuple[str, str], bytes] = {}
         self._decoded: OrderedDict[tuple[str, str], np.ndarray] = OrderedDict()
         self._decoded_bytes, self._limit_bytes = 0, cache_mb << 20
+        self._pid, self._lock = os.getpid(), threading.Lock()
         for source in sorted(set(sources)):
             self.shards[source] = current_shards(workspace, source)
-            members = [(shard, item) for shard in self.shards[source] for item in read_shard(workspace, shard)]
-            if not members:
+            clips = [clip for shard in self.shards[source] for clip in _packed_clips(workspace, source, shard)]
+            if not clips:
                 raise UserError(
                     f"there are no packed clips of curation stage {source!r} in {workspace.uri}; the recipe needs "
                     f"[pack.stages.{source}] and clips that pass [gates.{source}], then `dailies pack` writes them"
                 )
-            self._add(source, members)
-
-    def _add(self, source: str, members: Sequence[tuple[Shard, ShardItem]]) -> None:
-        clips = []
-        for shard, item in members:
-            clip = _packed_clip(source, shard, item)
-            clips.append(clip)
-            self._encoded[clip.key] = item.video
-        self.clips[source] = sorted(clips, key=lambda clip: clip.clip_id)
+            self.clips[source] = sorted(clips, key=lambda clip: clip.clip_id)
+        digests = {shard.uri: shard.index_sha256 for group in self.shards.values() for shard in group}
+        self._open = OpenShards(workspace, digests)
 
     def pixels(self, clip: PackedClip) -> np.ndarray:
         """The clip's frames, uint8 [T, H, W, 3] RGB. Do not write into it.
@@ -102,33 +102,44 @@ class ClipLibrary:
         Raises:
             UserError: what decodes is not of the size that the member's facts state.
         """
-        if clip.key in self._decoded:
-            self._decoded.move_to_end(clip.key)
-            return self._decoded[clip.key]
-        frames = read_member(self._encoded[clip.key])
+        if os.getpid() != self._pid:  # forked, perhaps while another thread held the lock
+            self._pid, self._lock = os.getpid(), threading.Lock()
+        with self._lock:
+            if clip.key in self._decoded:
+                self._decoded.move_to_end(clip.key)
+                return self._decoded[clip.key]
+        frames = read_member(bytes(self._open.read(clip.shard_uri, clip.clip_id, VIDEO)))
         stated = (clip.num_frames, clip.height, clip.width, 3)
         if frames.shape != stated:
             raise UserError(
                 f"clip {clip.clip_id} in {clip.shard_uri} decodes to {_size(frames.shape)}, but its facts state "
                 f"{_size(stated)}; pack stage {clip.source!r} again"
             )
-        self._decoded[clip.key] = frames
-        self._decoded_bytes += frames.nbytes
-        while self._decoded_bytes > self._limit_bytes and len(self._decoded) > 1:
-            self._decoded_bytes -= self._decoded.popitem(last=False)[1].nbytes
+        with self._lock:
+            if clip.key not in self._decoded:
+                self._decoded[clip.key] = frames
+                self._decoded_bytes += frames.nbytes
+            while self._decoded_bytes > self._limit_bytes and len(self._decoded) > 1:
+                self._decoded_bytes -= self._decoded.popitem(last=False)[1].nbytes
         return frames
 
 
-def _packed_clip(source: str, shard: Shard, item: ShardItem) -> PackedClip:
-    meta = item.meta
+def _packed_clips(workspace: Workspace, source: str, shard: Shard) -> Iterator[PackedClip]:
+    tar = open_tar(workspace, shard.uri, shard.index_sha256)
+    for key, facts in zip(tar.keys, tar.table.column("facts").to_pylist(), strict=True):
+        yield _packed_clip(source, shard, key, json.loads(facts))
+    tar.close()
+
+
+def _packed_clip(source: str, shard: Shard, clip_id: str, meta: Mapping[str, Any]) -> PackedClip:
     width, height, num_frames = int(meta["width"]), int(meta["height"]), int(meta["num_frames"])
     if width % PIXELS_PER_TOKEN or height % PIXELS_PER_TOKEN or num_frames % FRAMES_PER_LATENT != 1:
         raise UserError(
-            f"clip {item.clip_id} in {shard.uri} is {width}x{height} with {num_frames} frames; training needs sides "
+            f"clip {clip_id} in {shard.uri} is {width}x{height} with {num_frames} frames; training needs sides "
             f"that are multiples of {PIXELS_PER_TOKEN} and 4n+1 frames: change [pack.stages.{source}] and pack again"
         )
     facts = (dict(meta["caption"]), float(meta["frame_rate"]), dict(meta["scores"]))
-    return PackedClip(item.clip_id, source, shard.uri, width, height, num_frames, *facts)
+    return PackedClip(clip_id, source, shard.uri, width, height, num_frames, *facts)
 
 
 def _size(shape: Sequence[int]) -> str:
@@ -143,20 +154,18 @@ def held_out_ids(clips: Mapping[str, Sequence[PackedClip]], share: float) -> fro
     """
     if share == 0:
         return frozenset()
-    held_out = {clip.clip_id for group in clips.values() for clip in group if _rank(clip.clip_id) < share}
+    ranks = {clip.clip_id: seed_of("held out", clip.clip_id) / 2**63 for group in clips.values() for clip in group}
+    held_out = {clip_id for clip_id, rank in ranks.items() if rank < share}
+    ordered = {source: sorted({clip.clip_id for clip in clips[source]}, key=ranks.__getitem__) for source in clips}
     for source in sorted(clips):
-        ids = sorted({clip.clip_id for clip in clips[source]}, key=_rank)
+        ids = ordered[source]
         if len(ids) > 1 and not held_out.intersection(ids):
             held_out.add(ids[0])
     for source in sorted(clips):
-        ids = sorted({clip.clip_id for clip in clips[source]}, key=_rank)
+        ids = ordered[source]
         if held_out.issuperset(ids):
             held_out.discard(ids[-1])
     return frozenset(held_out)
-
-
-def _rank(clip_id: str) -> float:
-    return seed_of("held out", clip_id) / 2**63
 
 
 class SampleStream:
@@ -201,7 +210,9 @@ class SampleStream:
 
     def _order(self, source: str, epoch: int) -> list[PackedClip]:
         if self._orders.get(source, (-1, []))[0] != epoch:
-            key = (self.seed, self.stage.name, source, epoch)
-            order = sorted(self.clips[source], key=lambda clip: seed_of(*key, clip.clip_id))
+            clips = self.clips[source]
+            # Raw numbers of Philox, since numpy promises to keep them as they are; 0.1 s for a million clips.
+            drawn = np.random.Philox(seed_of(self.seed, self.stage.name, source, epoch)).random_raw(len(clips))
+            order = [clips[place] for place in np.argsort(drawn, kind="stable").tolist()]
             self._orders[source] = (epoch, order)
         return self._orders[source][1]

@@ -7,7 +7,7 @@ import pytest
 
 from curation.records import UserError
 from curation.tables import Workspace
-from tests.training.moving_shapes import encode_mp4, pack_items, shape_item
+from tests.training.moving_shapes import encode_mp4, pack_items, pack_shapes, shape_item
 from training.data import ClipLibrary, PackedClip, SampleStream, held_out_ids, seed_of
 from training.stages import StageSettings
 
@@ -117,10 +117,54 @@ def test_a_size_that_the_networks_cannot_take_is_refused_before_training(tmp_pat
         ClipLibrary(workspace, ["video"])
 
 
-def test_a_damaged_shard_is_refused(shapes):
-    (uri,) = {shard.uri for shard in ClipLibrary(shapes, ["video"]).shards["video"]}
-    data = bytearray(shapes.read_bytes(uri))
-    data[1000] ^= 1
-    shapes.write_bytes(bytes(data), uri)
-    with pytest.raises(ValueError, match=f"shard {uri} is damaged"):
+def test_a_flipped_byte_is_found_when_its_clip_is_read_and_the_others_are_read_as_ever(shapes):
+    library = ClipLibrary(shapes, ["video"])
+    (shard,) = library.shards["video"]
+    data = bytearray(shapes.read_bytes(shard.uri))
+    data[len(data) // 2] ^= 1
+    shapes.write_bytes(bytes(data), shard.uri)
+    outcomes = []
+    for clip in ClipLibrary(shapes, ["video"]).clips["video"]:
+        try:
+            outcomes.append(ClipLibrary(shapes, ["video"]).pixels(clip).shape)
+        except UserError as error:
+            assert f"shard {shard.uri} is damaged: {clip.clip_id}.mp4" in str(error)
+            assert "write it again" in str(error)
+            outcomes.append(None)
+    assert sorted(outcomes, key=str) == [(5, 64, 64, 3)] * 3 + [None]
+
+
+def test_a_truncated_shard_is_refused_by_name_at_once(shapes):
+    (shard,) = ClipLibrary(shapes, ["video"]).shards["video"]
+    shapes.write_bytes(shapes.read_bytes(shard.uri)[:-512], shard.uri)
+    with pytest.raises(UserError, match=f"shard {shard.uri} is damaged: its index says {shard.size_bytes} bytes"):
         ClipLibrary(shapes, ["video"])
+
+
+def test_opening_reads_no_payload(shapes):
+    """Bytes of a clip may change size-for-size without anybody noticing before it is read."""
+    (shard,) = ClipLibrary(shapes, ["video"]).shards["video"]
+    shapes.write_bytes(bytes(shard.size_bytes), shard.uri)
+    library = ClipLibrary(shapes, ["video"])
+    assert len(library.clips["video"]) == 4
+    with pytest.raises(UserError, match="is damaged"):
+        library.pixels(library.clips["video"][0])
+
+
+def test_the_order_of_an_epoch_is_the_same_on_every_machine():
+    samples = [sample for sample in stream().next_samples(14) if sample.clip.source == "video"]
+    assert [int(sample.clip.clip_id[-3:]) for sample in samples][:10] == [2, 3, 0, 1, 4, 9, 6, 7, 8, 5]
+
+
+def test_a_source_of_a_hundred_thousand_clips_is_ordered_as_a_permutation():
+    many = {"video": clips("video", range(100_000))}
+    place = SampleStream(many, StageSettings(name="many", shards={"video": 1}), 0)
+    seen = [sample.clip.clip_id for sample in place.next_samples(100_000)]
+    assert len(set(seen)) == 100_000 and seen != sorted(seen)
+
+
+def test_clips_are_read_from_an_object_store_by_ranges(object_store, shapes):
+    pack_shapes(object_store, "video", count=4, num_frames=5)
+    library, local = ClipLibrary(object_store, ["video"]), ClipLibrary(shapes, ["video"])
+    for there, here in zip(library.clips["video"], local.clips["video"], strict=True):
+        assert np.array_equal(library.pixels(there), local.pixels(here))
