@@ -6,6 +6,7 @@ Both are H.264 without B-frames, so they start at 0 without an edit list and eve
 encoder thread and bit-exact muxing make the same clip the same bytes on every run.
 """
 
+import math
 import tempfile
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
@@ -18,14 +19,15 @@ import numpy as np
 from av.codec.context import Flags
 from av.video.reformatter import ColorRange, Colorspace
 
+from curation.buckets import MIN_SIDE_PX
 from curation.records import Clip, Crop, Span, UserError
 from curation.source import UnreadableVideo, fingerprint
 from curation.video import read_frames
 
 BT709 = 1  # primaries, transfer and matrix in ITU-T H.273
 LIMITED_RANGE = 1
-MIN_MEMBER_PX = 64  # decord, which reads members, fails on some narrower frames
 MAX_PROXY_RATE = 30
+LOOK_BACK_S = 10  # how long before a member's first frame a picture may have come that is still on show then
 MEMBER_KEYFRAME_INTERVAL = 16  # few enough frames to decode when one in the middle is wanted
 
 
@@ -57,8 +59,9 @@ def write_member(
     crf: int = 17,
     preset: str = "medium",
     crop: Crop | None = None,
+    span: Span | None = None,
 ) -> bytes:
-    """The middle of a clip as a training member: `num_frames` of exactly width x height, resized and centre-cropped.
+    """A part of a clip as a training member: `num_frames` of exactly width x height, resized and centre-cropped.
 
     Args:
         width, height: px, even, at least 64.
@@ -66,19 +69,21 @@ def write_member(
         frame_rate: frames per second at which the source is sampled and the member plays.
         crf: x264's quality, lower is better; 17 is visually lossless.
         crop: the part of the picture to take; default all of it.
+        span: the part of the clip to take (`curation.buckets` plans it); default its middle.
 
     Raises:
         UserError: a size that members cannot have, or a clip shorter than what is asked.
         UnreadableVideo: nothing of the clip decodes, or its source is not the file that was split.
     """
-    if width % 2 or height % 2 or min(width, height) < MIN_MEMBER_PX:
+    if width % 2 or height % 2 or min(width, height) < MIN_SIDE_PX:
         raise UserError(
-            f"a member of {width}x{height} px was asked for; width and height must be even and at least {MIN_MEMBER_PX}"
+            f"a member of {width}x{height} px was asked for; width and height must be even and at least {MIN_SIDE_PX}"
         )
     rate = Fraction(frame_rate).limit_denominator(1001)
-    span = member_span(clip, num_frames, frame_rate)
+    span = span or member_span(clip, num_frames, frame_rate)
     _check_source(clip)
-    frames = read_frames(clip.uri, span, width, height, num_frames, rate, earliest_pts=clip.start_pts, crop=crop)
+    earliest_pts = max(clip.start_pts, span.start_pts - math.ceil(LOOK_BACK_S / span.time_base))
+    frames = read_frames(clip.uri, span, width, height, num_frames, rate, earliest_pts, crop)
     return _encode(frames, rate, {"crf": str(crf), "preset": preset, "g": str(MEMBER_KEYFRAME_INTERVAL)})
 
 

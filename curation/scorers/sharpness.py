@@ -33,17 +33,18 @@ class SharpnessScorer(NeedsNothing):
         self.version = f"2/{settings.fps:g}fps"
 
     def __call__(self, clip: ClipFrames) -> float:
-        return float(np.median([_variance(luma) for luma in clip.luma]))
+        return float(np.median([laplacian_variance(luma) for luma in clip.luma]))
 
     def draw(self, clip: ClipFrames) -> np.ndarray:
         pictures = []
         for index in spread(len(clip.luma), 4):
             detail = np.abs(cv2.Laplacian(clip.luma[index], cv2.CV_16S, ksize=1))
-            value = _variance(clip.luma[index])
+            value = laplacian_variance(clip.luma[index])
             pictures += [captioned(clip.luma[index], f"{value:.0f}"), captioned(heat(detail, 64), "Laplacian")]
         return sheet(pictures)
 
 
-def _variance(luma: np.ndarray) -> float:
+def laplacian_variance(luma: np.ndarray) -> float:
+    """Of a picture, uint8 [h, w]: squared grey levels, higher is sharper."""
     _, deviation = cv2.meanStdDev(cv2.Laplacian(luma, cv2.CV_16S, ksize=1))
     return float(deviation[0, 0]) ** 2
