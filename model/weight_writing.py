@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import IO, Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -28,6 +28,14 @@ from model.weight_files import DTYPES, INDEX_SUFFIX, open_weights, raw_bytes
 
 NAMES_OF_DTYPES = {dtype: name for name, dtype in DTYPES.items()}
 HEADER_MULTIPLE = 8  # bytes; spaces fill the header, so that the data begins aligned
+
+
+class Writable(Protocol):
+    """What can be written into: a file, an upload, something that takes a digest as well."""
+
+    def write(self, data: bytes | memoryview, /) -> Any:
+        """Take these bytes."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -66,7 +74,7 @@ def write_safetensors(
         ValueError: something is there already, or the disk has too little room.
     """
     with aside(path, specs) as target, target.open("wb") as file:
-        _write_file(file, specs, iter(tensors), metadata)
+        write_tensors(file, specs, iter(tensors), metadata)
 
 
 def write_folder(
@@ -90,7 +98,7 @@ def write_folder(
         target.mkdir()
         for name, share in zip(names, shares, strict=True):
             with (target / name).open("wb") as file:
-                _write_file(file, share, stream, metadata)
+                write_tensors(file, share, stream, metadata)
         if len(shares) > 1:
             where = {spec.name: name for name, share in zip(names, shares, strict=True) for spec in share}
             total = {"total_size": sum(spec.num_bytes for spec in specs)}
@@ -139,9 +147,10 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _write_file(
-    file: IO[bytes], specs: Sequence[TensorSpec], tensors: Iterator[Tensor], metadata: Mapping[str, str]
+def write_tensors(
+    file: Writable, specs: Sequence[TensorSpec], tensors: Iterator[Tensor], metadata: Mapping[str, str]
 ) -> None:
+    """Write the safetensors format into an open file or an upload; it is only written to."""
     header: dict[str, Any] = {"__metadata__": {"format": "pt", **metadata}}
     reached = 0
     for spec in specs:
@@ -155,7 +164,7 @@ def _write_file(
         _write_tensor(file, spec, next(tensors))
 
 
-def _write_tensor(file: IO[bytes], spec: TensorSpec, tensor: Tensor) -> None:
+def _write_tensor(file: Writable, spec: TensorSpec, tensor: Tensor) -> None:
     assert (tensor.dtype, tuple(tensor.shape)) == (spec.dtype, spec.shape), f"{spec.name} is not what was announced"
     file.write(raw_bytes(tensor))
 
