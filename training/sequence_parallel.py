@@ -1,4 +1,4 @@
-"""One sample on several processes: Ulysses sequence parallelism (arXiv 2309.14509) over torch.distributed.
+"""One sample on several processes: context parallelism over torch.distributed, ulysses x ring.
 
     rank 0  [ share 0 of the tokens, all heads ]                  [ all tokens, heads of rank 0 ]
     rank 1  [ share 1 of the tokens, all heads ]  -- exchange --> [ all tokens, heads of rank 1 ]  --> attention
@@ -8,45 +8,36 @@ Attention is the only place where tokens meet, so everything else (projections, 
 share of the tokens and costs a P-th, and so do its activations. Each group of tokens (model/rows.py) is shared out by
 itself; the first `length % P` processes hold one token more. Attention does not mind the order of tokens, since each is
 rotated before it travels, so what arrives is only regrouped by sample. Per attention a process sends (P - 1) / P of its
-tokens' values four times: as query, key and value, then as result.
+tokens' values four times: as query, key and value, then as result (DeepSpeed-Ulysses, arXiv 2309.14509).
+
+More processes than heads can share, or than lie close together, form rings of such groups: after the exchange a process
+holds its heads of its group's tokens, and keys and values go around the groups (training/ring_attention.py). Neighbours
+exchange, rings span nodes: unified sequence parallelism, arXiv 2405.07719.
 
 Every process calls the network with the same whole inputs and gets the same whole velocities; prompts, refiner and
-conditioning vectors, under 1 % of the work at video lengths, are computed by each. Every process takes the same loss;
-gradients *averaged* over the processes, as DDP and FSDP do, are then those of a single process.
+conditioning vectors, under 1 % of the work at video lengths, are computed by each. Every process takes the same loss,
+and passes on the gradient of the tokens it holds; gradients *summed* over the processes are those of a single process.
 
     with sequence_parallel(dit):                                     with sequence_parallel(dit):
         (latent,) = sample(dit, [shape], ...)                            loss(dit(...)).backward()
-                                                                     average_gradients(dit)
+                                                                     sum_gradients(dit)
 
 Legend: S tokens, H heads, E channels of one head, P processes.
 """
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from math import gcd
 
 import torch
 import torch.distributed as dist
 from einops import rearrange
 from torch import Tensor, nn
 
-from curation.records import UserError
 from model.attention import segment_attention
 from model.dit import VideoDiT
 from model.rows import Attention
-
-
-def check_degree(num_heads: int, degree: int) -> None:
-    """Every process needs as many heads as every other.
-
-    Raises:
-        UserError: `degree` does not divide `num_heads`.
-    """
-    if num_heads % degree:
-        legal = [number for number in range(1, num_heads + 1) if num_heads % number == 0]
-        raise UserError(
-            f"{degree} processes cannot share out {num_heads} attention heads evenly; "
-            f"sequence parallelism of this network works with {', '.join(map(str, legal))} processes"
-        )
+from training.ring_attention import ring_attention
 
 
 class _Exchange(torch.autograd.Function):
@@ -81,56 +72,96 @@ def _regroup(row: Tensor, lengths: Sequence[Sequence[int]]) -> Tensor:
     return torch.cat([pieces[i * columns + j] for j in range(columns) for i in range(len(lengths))])
 
 
-class UlyssesSplit:
-    """The `model.rows.RowSplit` of a process group; None = all processes."""
+class _Gather(torch.autograd.Function):
+    """The whole row from everybody's shares; as every process gets the whole gradient, backward is `take`."""
 
-    def __init__(self, num_heads: int, group: dist.ProcessGroup | None = None) -> None:
+    @staticmethod
+    def forward(ctx, held: Tensor, split: "ContextSplit", lengths: Sequence[int]) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx.split, ctx.lengths = split, lengths
+        shares = list(zip(*map(split.shares, lengths), strict=True))  # by rank, then by group
+        received = [sum(share) for share in shares]
+        output = held.new_empty(sum(received), held.shape[1])
+        repeated, sent = held.repeat(split.degree, 1), [len(held)] * split.degree
+        dist.all_to_all_single(output, repeated, received, sent, group=split.group)
+        return _regroup(output, shares)
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, None, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return ctx.split.take(grad, ctx.lengths), None, None
+
+
+class ContextSplit:
+    """The `model.rows.RowSplit` of a process group; None = all processes.
+
+    ulysses: processes that exchange heads, neighbours in the group; 0 = all of them. Where they could not share out the
+        heads evenly, fewer do, and the rest of the group's degree is made up by rings.
+    """
+
+    def __init__(self, num_heads: int, group: dist.ProcessGroup | None = None, ulysses: int = 0) -> None:
         self.group = group
         self.degree, self.rank = dist.get_world_size(group), dist.get_rank(group)
-        check_degree(num_heads, self.degree)
+        self.ulysses = gcd(ulysses or self.degree, num_heads)
+        self.ring = self.degree // self.ulysses
+        members = dist.get_process_group_ranks(group or dist.group.WORLD)
+        place, inner = self.rank // self.ulysses, self.rank % self.ulysses
+        self._heads_group = self._part(members[place * self.ulysses :][: self.ulysses])
+        self._ring_group = self._part(members[inner :: self.ulysses])
 
-    def _shares(self, length: int) -> list[int]:
+    def _part(self, members: list[int]) -> dist.ProcessGroup | None:
+        if len(members) == self.degree:
+            return self.group or dist.group.WORLD
+        if len(members) == 1:
+            return None
+        group = dist.new_group(members, use_local_synchronization=True)
+        assert isinstance(group, dist.ProcessGroup)
+        return group
+
+    def shares(self, length: int) -> list[int]:
         """Tokens of one group that each process holds."""
         return [length // self.degree + (rank < length % self.degree) for rank in range(self.degree)]
 
     def held(self, lengths: Sequence[int]) -> tuple[int, ...]:
-        return tuple(self._shares(length)[self.rank] for length in lengths)
+        return tuple(self.shares(length)[self.rank] for length in lengths)
 
     def take(self, row: Tensor, lengths: Sequence[int]) -> Tensor:
-        return torch.cat([group.split(self._shares(len(group)))[self.rank] for group in row.split(list(lengths))])
+        return torch.cat([group.split(self.shares(len(group)))[self.rank] for group in row.split(list(lengths))])
 
     def gather(self, held: Tensor, lengths: Sequence[int]) -> Tensor:
-        shares = list(zip(*map(self._shares, lengths), strict=True))  # by rank, then by group
-        received = [sum(share) for share in shares]
-        by_rank = _exchange(held.repeat(self.degree, 1), [len(held)] * self.degree, received, self.group)
-        return _regroup(by_rank, shares)
+        row = _Gather.apply(held, self, tuple(lengths))
+        assert isinstance(row, Tensor)
+        return row
 
     def attention(self, samples: Sequence[Sequence[int]]) -> Attention:
-        by_sample = [tuple(map(sum, zip(*map(self._shares, groups), strict=True))) for groups in samples]
-        by_rank = list(zip(*by_sample, strict=True))
+        by_sample = [tuple(map(sum, zip(*map(self.shares, groups), strict=True))) for groups in samples]
+        own = slice(self.rank // self.ulysses * self.ulysses, (self.rank // self.ulysses + 1) * self.ulysses)
+        inside = [lengths[own] for lengths in by_sample]  # by sample, then by process of the heads group
+        by_rank = list(zip(*inside, strict=True))
         received = list(map(sum, by_rank))
-        sent = [received[self.rank]] * self.degree
-        lengths = tuple(map(sum, samples))
+        sent = [received[self.rank % self.ulysses]] * self.ulysses
+        places = range(0, self.degree, self.ulysses)
+        blocks = [[sum(lengths[start : start + self.ulysses]) for lengths in by_sample] for start in places]
 
         def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-            qkv = rearrange([q, k, v], "three s (p h) e -> (p s) (three h e)", p=self.degree)
-            qkv = _regroup(_exchange(qkv, sent, received, self.group), by_rank)
-            q, k, v = rearrange(qkv, "s (three h e) -> three s h e", three=3, e=q.shape[-1]).unbind(0)
-            attended = _regroup(segment_attention(q, k, v, lengths), by_sample)
-            return rearrange(_exchange(attended, received, sent, self.group), "(p s) w -> s (p w)", p=self.degree)
+            if self._ring_group is not None:
+                return ring_attention(q, k, v, blocks, self._ring_group)
+            return segment_attention(q, k, v, blocks[0])
 
-        return attend
+        def attend_by_heads(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+            qkv = rearrange([q, k, v], "three s (p h) e -> (p s) (three h e)", p=self.ulysses)
+            qkv = _regroup(_exchange(qkv, sent, received, self._heads_group), by_rank)
+            q, k, v = rearrange(qkv, "s (three h e) -> three s h e", three=3, e=q.shape[-1]).unbind(0)
+            attended = _regroup(attend(q, k, v), inside)
+            back = _exchange(attended, received, sent, self._heads_group)
+            return rearrange(back, "(p s) w -> s (p w)", p=self.ulysses)
+
+        return attend if self.ulysses == 1 else attend_by_heads
 
 
 @contextmanager
 def sequence_parallel(model: VideoDiT, group: dist.ProcessGroup | None = None) -> Iterator[None]:
-    """Within it, the processes of `group` (None = all) share the tokens of every forward of `model`.
-
-    Raises:
-        UserError: the number of processes does not divide the number of heads.
-    """
+    """Within it, the processes of `group` (None = all) share the tokens of every forward of `model`."""
     before = model.row_split
-    model.row_split = UlyssesSplit(model.config.num_heads, group)
+    model.row_split = ContextSplit(model.config.num_heads, group)
     try:
         yield
     finally:
@@ -138,9 +169,8 @@ def sequence_parallel(model: VideoDiT, group: dist.ProcessGroup | None = None) -
 
 
 @torch.no_grad()
-def average_gradients(model: nn.Module, group: dist.ProcessGroup | None = None) -> None:
-    """Gradients of a single process from those of all processes; for networks that neither DDP nor FSDP holds."""
+def sum_gradients(model: nn.Module, group: dist.ProcessGroup | None = None) -> None:
+    """Gradients of a single process from those of all processes; for networks that FSDP does not hold."""
     for parameter in model.parameters():
         if parameter.grad is not None:
             dist.all_reduce(parameter.grad, group=group)
-            parameter.grad /= dist.get_world_size(group)

@@ -17,7 +17,7 @@ from model.dit import VideoDiT
 from model.presets import DiTConfig
 from model.sampler import sample
 from tests.model.seeded import inputs, randomised
-from training.sequence_parallel import average_gradients, sequence_parallel
+from training.sequence_parallel import sequence_parallel, sum_gradients
 
 WORLD = 4
 DEGREES = (2, 4)
@@ -82,7 +82,7 @@ def _compare(model: VideoDiT, group: dist.ProcessGroup, given: tuple[Any, ...]) 
     with sequence_parallel(model, group):
         velocities = _step(model, given)
     hook.remove()
-    average_gradients(model, group)
+    sum_gradients(model, group)
     together = _gradients(model)
     assert together.keys() == alone.keys() and len(alone) == len(list(model.parameters()))
     errors = [((together[name] - alone[name]).norm() / alone[name].norm()).item() for name in alone]

@@ -4,9 +4,7 @@ from typing import Any
 
 import pytest
 
-from curation.records import UserError
 from tests.training.sequence_parallel_worker import DEGREES, launch
-from training.sequence_parallel import check_degree
 
 
 @pytest.fixture(scope="module")
@@ -33,9 +31,3 @@ def test_sampling_runs_unchanged_on_every_process(found: list[dict[str, Any]], d
 def test_every_process_holds_its_share_of_the_tokens(found: list[dict[str, Any]]) -> None:
     assert [rank["4"]["alone"]["tokens"] for rank in found] == [12, 11, 11, 11]
     assert [rank["2"]["alone"]["tokens"] for rank in found[:2]] == [23, 22]
-
-
-def test_a_degree_that_does_not_divide_the_heads_is_refused_with_those_that_do() -> None:
-    check_degree(24, 8)
-    with pytest.raises(UserError, match=r"5 processes .* 24 attention heads .* works with 1, 2, 3, 4, 6, 8, 12, 24"):
-        check_degree(24, 5)
