@@ -20,11 +20,11 @@ from torch import Tensor
 
 from model.dit import VideoDiT
 from model.flow import NUM_TRAIN_TIMESTEPS, guided_velocity
+from model.layers import SINUSOID_CHANNELS
 from training.caption_settings import CaptionSettings
 from training.clip_tensors import generator_of
 from training.data import PackedClip, Sample, seed_of
 from training.flow_objective import EncodedClip, FlowBatch, FlowObjective, mean_of
-from training.networks import build_network
 from training.stages import StageSettings
 
 if TYPE_CHECKING:
@@ -41,6 +41,16 @@ class DistillationBatch:
     scale_B: Tensor
 
 
+def new_guidance(width: int, seed: int) -> dict[str, Tensor]:
+    """Weights of a guidance embedder that adds nothing yet, by released names; they follow from the seed."""
+    shapes = {"0": (width, SINUSOID_CHANNELS), "2": (width, width)}
+    weights = {f"guidance_in.mlp.{layer}.weight": torch.zeros(shape) for layer, shape in shapes.items()}
+    biases = {f"guidance_in.mlp.{layer}.bias": torch.zeros(width) for layer in shapes}
+    # the first layer as in any new network; only the last has to be zero for the sum to be
+    weights["guidance_in.mlp.0.weight"].normal_(std=0.02, generator=generator_of(seed_of("guidance", seed)))
+    return weights | biases
+
+
 def student_of(teacher: VideoDiT, seed: int) -> VideoDiT:
     """A network with the teacher's weights and an embedded guidance scale, which gives what the teacher gives.
 
@@ -49,14 +59,11 @@ def student_of(teacher: VideoDiT, seed: int) -> VideoDiT:
     """
     if teacher.config.guidance:
         raise ValueError("the teacher embeds a guidance scale already; distil a network that does not")
-    student = build_network(replace(teacher.config, guidance=True), seed)
-    assert isinstance(student, VideoDiT) and student.guidance_in is not None
-    left = student.load_state_dict(teacher.state_dict(), strict=False)
-    assert not left.unexpected_keys and all(name.startswith("guidance_in.") for name in left.missing_keys)
-    with torch.no_grad():
-        for parameter in student.guidance_in.mlp[-1].parameters():
-            parameter.zero_()
-    return student
+    with torch.device("meta"):
+        student = VideoDiT(replace(teacher.config, guidance=True))
+    copied = {name: weight.detach().clone() for name, weight in teacher.state_dict().items()}
+    student.load_state_dict(copied | new_guidance(teacher.config.hidden_size, seed), assign=True)
+    return student.to(next(teacher.parameters())).requires_grad_(True)
 
 
 class DistillationObjective:
