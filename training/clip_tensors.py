@@ -5,9 +5,9 @@ import torch
 from torch import Tensor
 
 
-def to_tensor(frames: np.ndarray) -> Tensor:
-    """uint8 [T, H, W, 3] to float32 [3, T, H, W] in [-1, 1]."""
-    return torch.from_numpy(frames).permute(3, 0, 1, 2).float() / 127.5 - 1.0
+def to_tensor(frames: np.ndarray, device: torch.device | str = "cpu") -> Tensor:
+    """uint8 [T, H, W, 3] to float32 [3, T, H, W] in [-1, 1]; a quarter of the bytes travel to the device."""
+    return torch.from_numpy(frames).to(device).permute(3, 0, 1, 2).float() / 127.5 - 1.0
 
 
 def generator_of(seed: int) -> torch.Generator:
