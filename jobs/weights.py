@@ -4,6 +4,7 @@
     dailies weights convert mp_rank_00_model_states.pt transformer --to diffusers --dtype bfloat16
     dailies weights convert my_lora.safetensors for_comfyui.safetensors --to comfyui
     dailies weights export out.safetensors --workspace demo/workspace --to comfyui
+    dailies weights export lora.safetensors --workspace demo/workspace --stage style --lora --to comfyui
 
 Files are read and written one tensor at a time, and written beside their name until they are whole; nothing is
 overwritten. A LoRA is recognised by its names. See model/weight_files.py for what is read and what is refused.
@@ -11,10 +12,7 @@ overwritten. A LoRA is recognised by its names. See model/weight_files.py for wh
 
 import argparse
 import json
-import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +25,7 @@ from jobs.progress import Progress
 
 if TYPE_CHECKING:
     from curation.tables import Workspace
+    from model.lora_keys import Adapter
     from model.weights import NetworkWeights
     from training.checkpoint import CheckpointStore
 
@@ -49,6 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     export.add_argument("--workspace", required=True, metavar="DIR_OR_URI", help="folder or s3://bucket/prefix")
     export.add_argument("--run", help="training run, if not the newest")
     export.add_argument("--stage", help="finished stage, if not the last finished one of the transformer")
+    export.add_argument("--lora", action="store_true", help="the low-rank updates alone, not merged into the network")
     for action in (convert, export):
         action.add_argument("target", metavar="DST", help="*.safetensors, *.pt (original layout), or a new folder")
         action.add_argument("--to", choices=LAYOUTS, required=True, help="whose names the weights get")
@@ -131,37 +131,58 @@ def _write(args: argparse.Namespace, weights: "NetworkWeights") -> int:
 
 
 def _convert_lora(args: argparse.Namespace, stored: Any) -> int:
+    from model.lora_keys import read_lora
+
+    layout, adapters = read_lora(stored)
+    return _write_lora(args, adapters, f"from the {layout} to")
+
+
+def _write_lora(args: argparse.Namespace, adapters: "Mapping[str, Adapter]", how: str) -> int:
     import torch
 
     from model.keys import Layout
-    from model.lora_keys import lay_out, read_lora
+    from model.lora_keys import lay_out
     from model.weight_writing import TensorSpec, write_safetensors
 
     if not args.target.endswith(".safetensors"):
         raise UserError(f"a LoRA is one file; give {args.target} the ending .safetensors")
-    layout, adapters = read_lora(stored)
     tensors = lay_out(adapters, Layout(args.to))
     if args.dtype:
         tensors = {name: tensor.to(getattr(torch, args.dtype)) for name, tensor in tensors.items()}
     tensors = dict(sorted(tensors.items(), key=lambda item: (-item[1].itemsize, item[0])))
     specs = [TensorSpec(name, tensor.dtype, tuple(tensor.shape)) for name, tensor in tensors.items()]
     write_safetensors(Path(args.target), specs, tensors.values(), {})
-    print(f"weights: LoRA of {len(adapters)} modules, from the {layout} to the {args.to} layout, in {args.target}")
+    print(f"weights: LoRA of {len(adapters)} modules, {how} the {args.to} layout, in {args.target}")
     return 0
 
 
 def _export(args: argparse.Namespace) -> int:
     from jobs.storage import open_workspace
-    from model.weight_config import config_from_row
-    from model.weight_files import open_weights
-    from model.weights import identify
+    from training.averaging import stage_weights
     from training.curriculum import newest_run
 
     workspace = open_workspace(args.workspace, writable=False)
     store = _finished_stage(workspace, args.run or newest_run(workspace), args.stage)
-    with _averaged_weights(workspace, store) as (path, result):
-        config = config_from_row({"network": result["network"], **result["config"]})
-        return _write(args, identify(open_weights(path), config))
+    if args.lora:
+        return _write_lora(args, _updates(store), "in")
+    with stage_weights(store) as weights:
+        return _write(args, weights)
+
+
+def _updates(store: "CheckpointStore") -> "Mapping[str, Adapter]":
+    """The low-rank updates that a stage learned.
+
+    Raises:
+        UserError: it learned none, or they are damaged.
+    """
+    from training.lora import LORA, read_adapters
+    from training.stages import LoRASettings
+
+    step = max(store.steps())
+    said = store.state(step)["result"].get(LORA)
+    if said is None:
+        raise UserError(f"stage {store.path[-1]!r} learned whole weights, not a LoRA; leave out --lora")
+    return read_adapters(store.load_whole(step, LORA), LoRASettings.model_validate(said))
 
 
 def _finished_stage(workspace: "Workspace", run_id: str, stage_name: str | None) -> "CheckpointStore":
@@ -170,35 +191,10 @@ def _finished_stage(workspace: "Workspace", run_id: str, stage_name: str | None)
 
     settings, _ = read_run(workspace, run_id)
     stores = {stage.name: (stage.objective, store) for stage, store in finished_stages(workspace, run_id, settings)}
-    wanted = stage_name or next((name for name in reversed(stores) if stores[name][0] == "flow"), None)
+    wanted = stage_name or next((name for name in reversed(stores) if stores[name][0] != "vae"), None)
     if wanted not in stores:
         raise UserError(
             f"run {run_id} has no finished stage {wanted or 'of the transformer'}; "
             f"finished are: {', '.join(stores) or 'none'}"
         )
     return stores[wanted][1]
-
-
-@contextmanager
-def _averaged_weights(workspace: "Workspace", store: "CheckpointStore") -> Iterator[tuple[Path, dict[str, Any]]]:
-    """The file of a stage's averaged weights on this machine, its digest checked, and what the stage says of itself."""
-    from model.weight_facts import file_digest
-    from training.loop import AVERAGE
-
-    step = max(store.steps())
-    state = store.state(step)
-    parts = store.file_parts(step, AVERAGE)
-    with tempfile.TemporaryDirectory() as scratch:
-        if workspace.is_local:
-            path = workspace.local_path(*parts)
-        else:
-            path = Path(scratch) / parts[-1]
-            with workspace.fs.open_input_stream(workspace.path(*parts)) as source, path.open("wb") as target:
-                shutil.copyfileobj(source, target)
-        found = file_digest(path)
-        if found != state["sha256"][AVERAGE]:
-            raise UserError(
-                f"checkpoint file {'/'.join(parts)} is damaged: state.json says sha256 {state['sha256'][AVERAGE]}, the "
-                f"file has {found}; train the stage again"
-            )
-        yield path, state["result"]

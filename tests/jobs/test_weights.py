@@ -16,8 +16,9 @@ from safetensors.torch import load_file, save_file  # noqa: E402
 from curation.tables import Workspace  # noqa: E402
 from jobs.cli import main  # noqa: E402
 from model.keys import Layout  # noqa: E402
-from model.lora_keys import Adapter, lay_out  # noqa: E402
+from model.lora_keys import Adapter, lay_out, read_lora  # noqa: E402
 from model.presets import DIT_PRESETS, VAE_PRESETS  # noqa: E402
+from model.weight_files import open_weights  # noqa: E402
 from model.weights import load_dit, load_vae  # noqa: E402
 from tests.model.weight_samples import DIT, VAE, random_state  # noqa: E402
 from training.checkpoint import Checkpoint, CheckpointStore  # noqa: E402
@@ -147,6 +148,30 @@ def test_the_averaged_weights_of_a_run_are_exported(trained: Workspace, tmp_path
         assert network.config == config
         expected = random_state(config, seed=6)
         assert all(torch.equal(tensor, expected[name]) for name, tensor in network.state_dict().items())
+
+
+def test_the_updates_of_a_lora_stage_are_exported_alone_in_every_layout(
+    trained: Workspace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    adapter = Adapter(torch.randn(2, 64), torch.randn(64, 2), scale=2.0)
+    store = CheckpointStore(trained, "checkpoints", RUN, "sft")
+    module = "double_blocks.0.img_attn_proj"
+    tensors = {
+        "average": random_state(DIT, seed=6),
+        "lora": {f"{module}.lora_A.weight": adapter.down, f"{module}.lora_B.weight": adapter.up},
+    }
+    export = ["weights", "export", "--workspace", str(tmp_path / "workspace"), "--lora"]
+    assert main([*export, str(tmp_path / "x.safetensors"), "--to", "original"]) == 2
+    assert "stage 'sft' learned whole weights, not a LoRA" in capsys.readouterr().err
+    settings = {"rank": 2, "alpha": 4.0, "targets": "x"}
+    result = {"network": "dit", "config": asdict(DIT), "lora": settings}
+    store.save(Checkpoint(3, tensors, {"result": result}))
+    for layout in Layout:
+        path = tmp_path / f"{layout}.safetensors"
+        assert main([*export, str(path), "--to", layout]) == 0
+        found, read = read_lora(open_weights(path))
+        assert found is layout
+        assert torch.allclose(read[module].scale * read[module].up @ read[module].down, 2 * adapter.up @ adapter.down)
 
 
 def test_a_stage_that_is_not_finished_or_a_run_that_is_not_there_is_refused(
