@@ -100,7 +100,7 @@ class ClipLibrary:
         """The clip's frames, uint8 [T, H, W, 3] RGB. Do not write into it.
 
         Raises:
-            UserError: what decodes is not of the size that the member's facts state.
+            UserError: as `decode_clip`.
         """
         if os.getpid() != self._pid:  # forked, perhaps while another thread held the lock
             self._pid, self._lock = os.getpid(), threading.Lock()
@@ -108,13 +108,7 @@ class ClipLibrary:
             if clip.key in self._decoded:
                 self._decoded.move_to_end(clip.key)
                 return self._decoded[clip.key]
-        frames = read_member(bytes(self._open.read(clip.shard_uri, clip.clip_id, VIDEO)))
-        stated = (clip.num_frames, clip.height, clip.width, 3)
-        if frames.shape != stated:
-            raise UserError(
-                f"clip {clip.clip_id} in {clip.shard_uri} decodes to {_size(frames.shape)}, but its facts state "
-                f"{_size(stated)}; pack stage {clip.source!r} again"
-            )
+        frames = decode_clip(self._open, clip)
         with self._lock:
             if clip.key not in self._decoded:
                 self._decoded[clip.key] = frames
@@ -122,6 +116,22 @@ class ClipLibrary:
             while self._decoded_bytes > self._limit_bytes and len(self._decoded) > 1:
                 self._decoded_bytes -= self._decoded.popitem(last=False)[1].nbytes
         return frames
+
+
+def decode_clip(shards: OpenShards, clip: PackedClip) -> np.ndarray:
+    """The clip's frames, uint8 [T, H, W, 3] RGB.
+
+    Raises:
+        UserError: the shard is damaged, or what decodes is not of the size that the member's facts state.
+    """
+    frames = read_member(bytes(shards.read(clip.shard_uri, clip.clip_id, VIDEO)))
+    stated = (clip.num_frames, clip.height, clip.width, 3)
+    if frames.shape != stated:
+        raise UserError(
+            f"clip {clip.clip_id} in {clip.shard_uri} decodes to {_size(frames.shape)}, but its facts state "
+            f"{_size(stated)}; pack stage {clip.source!r} again"
+        )
+    return frames
 
 
 def _packed_clips(workspace: Workspace, source: str, shard: Shard) -> Iterator[PackedClip]:
