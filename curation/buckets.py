@@ -104,6 +104,16 @@ class StageBuckets(BaseModel, frozen=True, extra="forbid"):
                 bucket_size(size_px, aspect)
         return self
 
+    @property
+    def name(self) -> str:
+        """For people: the bucket, or how many there are."""
+        first, *others = self.buckets()
+        if not others:
+            return first.name
+        frames = "/".join(str(num_frames) for num_frames in sorted(set(self.durations or (self.num_frames,))))
+        sizes = "/".join(str(size_px) for size_px in sorted(set(self.sizes))) or f"{self.width}x{self.height}"
+        return f"{1 + len(others)} buckets of {sizes} px, {frames} frames @{first.timing}"
+
     def shapes(self) -> dict[int, list[tuple[int, int]]]:
         """Size -> (width, height) in px of its buckets, largest size first; one size, 0, without a plan."""
         if not self.sizes:

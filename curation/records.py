@@ -313,7 +313,11 @@ class Shard:
 
 @dataclass(frozen=True)
 class ShardMember:
-    """Where one clip lies: `offset_bytes` is the tar header of its first member."""
+    """Where one clip lies: `offset_bytes` is the tar header of its first file.
+
+    `start_s` and `end_s` are what of the source it shows, equal for an image; None: an older Dailies wrote it. A long
+    clip may have several members, each in a shard of its own `window`.
+    """
 
     clip_id: str
     stage: str
@@ -322,6 +326,9 @@ class ShardMember:
     offset_bytes: int
     caption_by: str
     kept_by: str
+    window: int = 0
+    start_s: float | None = None
+    end_s: float | None = None
 
 
 @dataclass(frozen=True)

@@ -52,8 +52,9 @@ def write_shard(
     shard = Shard(shard_id, stage, uri, tar.count, tar.size_bytes, tar.sha256, bucket, tar.index_sha256)
     members = []
     for index, (item, offset) in enumerate(zip(items, tar.header_offsets, strict=True)):
-        caption_by, kept_by = str(item.meta["caption_by"]), str(item.meta["kept_by"])
-        members.append(ShardMember(item.clip_id, stage, shard_id, index, offset, caption_by, kept_by))
+        by = (str(item.meta["caption_by"]), str(item.meta["kept_by"]))
+        part = (item.meta.get("window", 0), item.meta.get("member_start_s"), item.meta.get("member_end_s"))
+        members.append(ShardMember(item.clip_id, stage, shard_id, index, offset, *by, *part))
     return shard, members
 
 
@@ -88,16 +89,25 @@ def read_shard(workspace: Workspace, shard: Shard) -> Iterator[ShardItem]:
         yield ShardItem(sample["__key__"], sample[VIDEO], json.loads(sample[META]))
 
 
-def point_to(workspace: Workspace, stage: str, shard_ids: Sequence[str]) -> None:
-    """Make these shards the stage's current ones."""
-    text = json.dumps({"stage": stage, "shard_ids": list(shard_ids)}, indent=1)
+def point_to(workspace: Workspace, stage: str, shard_ids: Sequence[str], plan: str = "") -> None:
+    """Make these shards the stage's current ones; `plan` names the rows of `pack_fates` that led to them."""
+    text = json.dumps({"stage": stage, "shard_ids": list(shard_ids), "plan": plan}, indent=1)
     workspace.write_bytes(text.encode(), "shards", stage, CURRENT)
 
 
 def current_shards(workspace: Workspace, stage: str) -> list[Shard]:
     """The shards of the last `pack` of a stage, in order; empty if it was never packed."""
-    if not workspace.exists("shards", stage, CURRENT):
-        return []
-    shard_ids = json.loads(workspace.read_bytes("shards", stage, CURRENT))["shard_ids"]
+    shard_ids = _pointer(workspace, stage).get("shard_ids", [])
     by_id = {shard.shard_id: shard for shard in workspace.table("shards").records()}
     return [by_id[shard_id] for shard_id in shard_ids]
+
+
+def current_plan(workspace: Workspace, stage: str) -> str:
+    """Which rows of `pack_fates` say what the last `pack` of a stage did; empty if it was never packed."""
+    return _pointer(workspace, stage).get("plan", "")
+
+
+def _pointer(workspace: Workspace, stage: str) -> dict[str, Any]:
+    if not workspace.exists("shards", stage, CURRENT):
+        return {}
+    return json.loads(workspace.read_bytes("shards", stage, CURRENT))

@@ -96,6 +96,22 @@ class HumanVerdict:
 
 
 @dataclass(frozen=True)
+class PackFate:
+    """What one run of `pack` made of one clip for one stage: members, or the one reason why there are none."""
+
+    clip_id: str
+    stage: str
+    plan: str  # digest of all fates of that run and stage
+    fate: str  # a value of jobs.pack_fates.Fate
+    reason: str  # empty where it was used
+    by: str  # who kept or dropped it: "gates", or people
+    bucket: str  # of its members, comma separated; empty where there are none
+    num_members: int
+    cropped: float | None  # share of the picture that the bucket's shape cut off
+    trimmed_s: float | None  # seconds of the clip that are in no member; None for images
+
+
+@dataclass(frozen=True)
 class TrainRead:
     """That a training stage read a clip, how often and between which steps."""
 
@@ -137,6 +153,7 @@ TABLES: dict[str, TableSpec] = {
     "captions": TableSpec(Caption, ("clip_id", "by", "version")),
     "shards": TableSpec(Shard, ("shard_id",)),
     "shard_members": TableSpec(ShardMember, ("clip_id", "stage", "shard_id")),
+    "pack_fates": TableSpec(PackFate, ("clip_id", "stage", "plan")),
     "train_reads": TableSpec(TrainRead, ("run_id", "stage", "clip_id")),
     "samples": TableSpec(Sample, ("sample_id",)),
     "failures": TableSpec(Failure, ("job", "job_digest", "input_id")),

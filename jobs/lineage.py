@@ -1,7 +1,7 @@
 """Everything the workspace knows of one clip: why it is in the training set, or not, and who said so.
 
     clip_id --> clips, videos, scores, gate_verdicts (+ the rules' thresholds, saved under their digest),
-                tasks, annotations, human_verdicts, captions, shard_members, shards, train_reads, failures
+                tasks, annotations, human_verdicts, captions, pack_fates, shard_members, shards, train_reads, failures
 
 Read only. `trace` prints it, `report` shows it.
 """
@@ -29,7 +29,8 @@ from curation.records import (
     Verdict,
     Video,
 )
-from curation.tables import HumanVerdict, PushedTask, TrainRead, Workspace
+from curation.shards import current_plan
+from curation.tables import HumanVerdict, PackFate, PushedTask, TrainRead, Workspace
 
 MAX_NAMED = 5
 
@@ -72,6 +73,7 @@ class Lineage:
     annotations: tuple[Annotation, ...]
     human_verdicts: tuple[HumanVerdict, ...]
     captions: tuple[Caption, ...]
+    fates: tuple[PackFate, ...]  # what the last `pack` of each stage made of the clip
     packed: tuple[Packed, ...]
     reads: tuple[TrainRead, ...]
     held_out_of: tuple[str, ...]
@@ -110,6 +112,7 @@ def lineage(workspace: Workspace, clip_id: str) -> Lineage:
         annotations=tuple(sorted(rows("annotations"), key=lambda row: row.updated_at)),
         human_verdicts=tuple(rows("human_verdicts")),
         captions=tuple(rows("captions")),
+        fates=tuple(row for row in rows("pack_fates") if row.plan == current_plan(workspace, row.stage)),
         packed=tuple(Packed(member, shards.get(member.shard_id)) for member in members),
         reads=tuple(rows("train_reads")),
         held_out_of=_held_out_of(workspace, clip_id),

@@ -12,7 +12,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from curation.records import Annotation, to_row
+from curation.records import Annotation, ShardMember, to_row
+from curation.tables import PackFate
 from jobs.lineage import JudgedStage, Lineage, lineage
 
 if TYPE_CHECKING:
@@ -112,11 +113,24 @@ def _show_people(console: Console, found: Lineage) -> None:
     _rows(console, "captions", ("by", "text"), captions, "no caption")
 
 
+def fate_text(row: PackFate) -> str:
+    """What `pack` made of a clip in one stage, as a phrase."""
+    if not row.num_members:
+        return f"{row.fate}: {row.reason}" if row.reason else row.fate
+    text = f"{row.fate} in {row.bucket}"
+    text += f", {row.num_members} members" if row.num_members > 1 else ""
+    text += f", cropped by {row.cropped:.1%}" if row.cropped is not None else ""
+    return f"{text}, trimmed by {row.trimmed_s:.2f} s" if row.trimmed_s is not None else text
+
+
 def _show_use(console: Console, found: Lineage) -> None:
+    fates = [(row.stage, fate_text(row), row.by) for row in found.fates]
+    _rows(console, "fate", ("stage", "what became of it", "by"), fates, "not packed yet")
     packed = [
         (
             each.member.stage,
             each.shard.uri if each.shard else f"{each.member.shard_id} (not in the index)",
+            _shown_span(each.member),
             f"{each.member.index_in_shard}",
             f"{each.member.offset_bytes}",
             each.member.kept_by,
@@ -124,7 +138,7 @@ def _show_use(console: Console, found: Lineage) -> None:
         )
         for each in found.packed
     ]
-    heads = ("stage", "shard", "index", "offset in bytes", "kept by", "caption by")
+    heads = ("stage", "shard", "shows", "index", "offset in bytes", "kept by", "caption by")
     _rows(console, "packed", heads, packed, "in no shard")
     reads = [(row.run_id, row.stage, f"{row.times}", f"{row.first_step} to {row.last_step}") for row in found.reads]
     reads += [(run, "held out", "0", "measured only") for run in found.held_out_of]
@@ -132,6 +146,14 @@ def _show_use(console: Console, found: Lineage) -> None:
     if found.failures:
         failed = [(row.job, row.reason, row.detail) for row in found.failures]
         _rows(console, "failures", ("job", "reason", "detail"), failed, "")
+
+
+def _shown_span(member: ShardMember) -> str:
+    if member.start_s is None or member.end_s is None:
+        return ""
+    if member.start_s == member.end_s:
+        return f"the frame at {member.start_s:.3f} s"
+    return f"{member.start_s:.3f} to {member.end_s:.3f} s"
 
 
 def _score(row: object) -> tuple[str, str, str]:

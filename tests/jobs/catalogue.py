@@ -10,7 +10,7 @@ from curation.split import SplitSettings, split_video
 from curation.tables import Workspace
 from jobs.config import Context, Recipe
 from jobs.engine import EngineSettings
-from jobs.pack import PackSettings, StageBucket
+from jobs.pack import PackSettings, StageBuckets
 from tests.footage import shots
 
 SCORERS = ScoreSettings(scorers=("sharpness",))
@@ -39,7 +39,7 @@ def context_of(
         score=SCORERS,
         gates=GateSettings(stages={"video": StageGates(rules=(rule,), people=people)}),
         pack=PackSettings(
-            stages={"video": StageBucket(width=64, height=64, num_frames=9, frame_rate=8)}, clips_per_shard=3
+            stages={"video": StageBuckets(width=64, height=64, num_frames=9, frame_rate=8)}, clips_per_shard=3
         ),
     )
     return Context(recipe, workspace, argparse.Namespace())

@@ -21,7 +21,7 @@ from curation.tables import PushedTask, Sample, TrainRead, Workspace
 from curation.transcode import write_member
 from jobs.config import Context, Recipe, save_recipe
 from jobs.gates import judge
-from jobs.pack import PackSettings, StageBucket
+from jobs.pack import PackSettings, StageBuckets
 from jobs.split import split_job
 from tests.footage import Encoding, shots
 from training.stages import StageSettings, TrainSettings
@@ -47,9 +47,9 @@ GATES = GateSettings(
     }
 )
 BUCKETS = {
-    "image": StageBucket(num_frames=1),
-    "video": StageBucket(num_frames=9),
-    "sft": StageBucket(num_frames=9),
+    "image": StageBuckets(num_frames=1),
+    "video": StageBuckets(num_frames=9),
+    "sft": StageBuckets(num_frames=9),
 }
 
 
