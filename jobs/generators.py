@@ -1,6 +1,6 @@
 """Where `generate` finds its networks, and what identifies them: a training run, or a folder of weights.
 
-    --run ID          training.curriculum.find_trained ----------------+--> Source(label, sha256 by network)
+    --run ID          training.trained.find_trained ----------------+--> Source(label, sha256 by network)
     --weights FOLDER  transformer, vae, text_encoder, text_encoder_2 --+        open --> dit, vae, text
 
 A source is found without loading anything, so that a job knows what is due before its workers load the weights. The
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from curation.tables import Workspace
     from jobs.generate import GenerateSettings
-    from training.curriculum import TrainedNetworks, TrainedRun
     from training.stages import TextSettings
+    from training.trained import TrainedNetworks, TrainedRun
 
 # Where released and converted weights lie, the first that is there: diffusers' folders, the original's, single files.
 PLACES = {
@@ -69,7 +69,7 @@ def find_source(workspace: "Workspace", run_id: str, folder: str, text: "TextSet
         raise UserError("--run and --weights name two sets of networks; give one of them")
     if folder:
         return _in_folder(Path(folder), text)
-    from training.curriculum import find_trained, newest_run
+    from training.trained import find_trained, newest_run
 
     found = find_trained(workspace, run_id or newest_run(workspace))
     return Source(found.run_id, found.stage, found.weights_sha256, found.text, run=found)
@@ -117,7 +117,7 @@ def open_networks(workspace: "Workspace", source: Source, settings: "GenerateSet
     Raises:
         UserError: weights are damaged, or do not fit each other.
     """
-    from training.curriculum import load_trained
+    from training.trained import load_trained
 
     device, precision, vae_precision = placement(settings)
     if source.run is not None:
@@ -141,7 +141,7 @@ def _load_folder(
 ) -> "TrainedNetworks":
     from model.text import TextEncoder
     from model.weights import load_dit, load_vae
-    from training.curriculum import TrainedNetworks
+    from training.trained import TrainedNetworks
 
     assert source.places is not None
     places = source.places

@@ -80,7 +80,7 @@ def training(workspace: Workspace, recipe: "Recipe", reads: Iterable[TrainRead])
 def _newest_run(workspace: Workspace) -> str | None:
     if not workspace.exists(CHECKPOINTS):
         return None
-    from training.curriculum import newest_run  # brings torch, which an untrained workspace does not need
+    from training.trained import newest_run  # brings torch, which an untrained workspace does not need
 
     try:
         return newest_run(workspace)

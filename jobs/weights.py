@@ -159,7 +159,7 @@ def _write_lora(args: argparse.Namespace, adapters: "Mapping[str, Adapter]", how
 def _export(args: argparse.Namespace) -> int:
     from jobs.storage import open_workspace
     from training.averaging import stage_weights
-    from training.curriculum import newest_run
+    from training.trained import newest_run
 
     workspace = open_workspace(args.workspace, writable=False)
     store = _finished_stage(workspace, args.run or newest_run(workspace), args.stage)
@@ -187,7 +187,7 @@ def _updates(store: "CheckpointStore") -> "Mapping[str, Adapter]":
 
 def _finished_stage(workspace: "Workspace", run_id: str, stage_name: str | None) -> "CheckpointStore":
     """The checkpoints of the named stage, or of the last finished stage of the transformer."""
-    from training.curriculum import finished_stages, read_run
+    from training.trained import finished_stages, read_run
 
     settings, _ = read_run(workspace, run_id)
     stores = {stage.name: (stage.objective, store) for stage, store in finished_stages(workspace, run_id, settings)}

@@ -13,12 +13,12 @@ changed shards are a new run, beside the old one.
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-import torch
-from pyarrow import fs as pafs
+from torch import nn
 
 from curation.records import UserError, content_id
 from curation.tables import TrainRead, Workspace
@@ -26,16 +26,24 @@ from model.dit import VideoDiT
 from model.presets import DIT_PRESETS, VAE_PRESETS, DiTConfig
 from model.text import TextEncoder
 from model.vae import CausalVideoVAE
-from training.captions import assemble
+from training.captions import caption_texts
 from training.checkpoint import CheckpointStore
-from training.data import ClipLibrary, PackedClip, Sample, SampleStream, held_out_ids, seed_of
-from training.loop import AVERAGE, Objective, OnStep, run_stage
-from training.metrics import Metrics
-from training.networks import Network, build_network, load_network, make_text_encoder, open_text_encoder
-from training.objectives import FlowObjective, VAEObjective
-from training.stages import StageSettings, TextSettings, TrainSettings
-
-CHECKPOINTS = "checkpoints"
+from training.curves import TensorBoardCurves, WandbCurves
+from training.data import ClipLibrary, PackedClip, SampleStream, held_out_ids, seed_of
+from training.distillation import DistillationObjective
+from training.encoding import EncodedSource, open_encoded_source
+from training.flow_objective import FlowObjective
+from training.loop import CRITIC, Objective, OnStep, StageRun
+from training.lora import add_lora
+from training.metrics import Curves, Metrics
+from training.networks import Network, load_network, make_text_encoder, open_text_encoder
+from training.parallel import Ranks, open_ranks, parallelize, sum_over_data
+from training.planner import StepPlanner, count_reads, transformer_cost, vae_cost, walk
+from training.stages import StageSettings, TrainSettings
+from training.start import check_starts, origin_of, starting_files, starting_weights
+from training.throughput import device_peak_flops
+from training.trained import CHECKPOINTS
+from training.vae_objective import VAEObjective, lpips_of
 
 
 @dataclass(frozen=True)
@@ -57,27 +65,36 @@ class StageResult:
 class TrainingRun:
     """One run over the packed clips of a workspace. Building it reads and checks the data and trains nothing.
 
+    Every process of a distributed run builds one with its `ranks`; the main one alone writes what all share.
+
     Raises:
         UserError: no stages, an unknown preset, missing shards, or clips or encoders that do not fit the networks.
     """
 
-    def __init__(self, workspace: Workspace, settings: TrainSettings) -> None:
+    def __init__(self, workspace: Workspace, settings: TrainSettings, ranks: Ranks | None = None) -> None:
         _check(settings)
         self.workspace, self.settings = workspace, settings
+        self.ranks = ranks or open_ranks(settings.parallel)
         sources = {source for stage in settings.stages for source in stage.shards}
         self.library = ClipLibrary(workspace, sources, settings.cache_mb)
         self.held_out_ids = held_out_ids(self.library.clips, settings.held_out)
         self.shards = sorted({shard.sha256 for group in self.library.shards.values() for shard in group})
-        networks = (VAE_PRESETS[settings.vae], DIT_PRESETS[settings.dit])  # a preset can change under its name
-        self.run_id = content_id(settings.model_dump_json(), *networks, *self.shards)
+        self.run_id = run_id_of(settings, self.shards)
+        self._source: EncodedSource | None = None
         self.text_encoder_id = self._make_text_encoder()
-        self.metrics = Metrics(workspace, CHECKPOINTS, self.run_id, "metrics.jsonl")
-        self._text: TextEncoder | None = None
-        workspace.write_bytes(json.dumps(self._facts(), indent=1).encode(), CHECKPOINTS, self.run_id, "run.json")
+        self.metrics = Metrics(
+            workspace,
+            *self._parts("metrics.jsonl"),
+            total=partial(sum_over_data, ranks=self.ranks),
+            writes=self.ranks.is_main,
+            peak_flops=device_peak_flops(self.ranks.device),
+            curves=self._curves(),
+        )
+        if self.ranks.is_main:
+            workspace.write_bytes(json.dumps(self._facts(), indent=1).encode(), *self._parts("run.json"))
 
     def store(self, stage: StageSettings) -> CheckpointStore:
-        path = (CHECKPOINTS, self.run_id, stage.name)
-        return CheckpointStore(self.workspace, *path, keep_last=self.settings.keep_last)
+        return CheckpointStore(self.workspace, *self._parts(stage.name), keep_last=self.settings.keep_last)
 
     def finished(self, stage: StageSettings) -> bool:
         return stage.steps in self.store(stage).steps()
@@ -86,25 +103,23 @@ class TrainingRun:
         """Train a stage to its last step, from wherever it stands; the stages before it must be finished.
 
         Raises:
-            UserError: as `run_stage`.
+            UserError: as `StageRun.run`; or the stage does not fit the device's memory, with the numbers.
         """
         started_s = time.perf_counter()
-        store = self.store(stage)
         began_at = stage.steps
         if not self.finished(stage):
-            self.metrics.drop_beyond(stage.name, max(store.steps(), default=-1), self._names_after(stage))
-            stream, held_out = self._stream(stage), self._measured(stage)
-            began_at = run_stage(stage, self._objective(stage), stream, held_out, store, self.metrics, on_step)
+            began_at = self._stage_run(stage, on_step).run()
         rows = self.metrics.held_out(stage.name)
+        reads = count_reads(self._stream(stage), stage) if stage.shards else {}
         return StageResult(
             stage=stage.name,
             began_at_step=began_at,
             steps=stage.steps,
             seconds=time.perf_counter() - started_s,
             num_packed=sum(len(self.library.clips[source]) for source in stage.shards),
-            num_trainable=len(self._apart(stage, held_out=False)),
+            num_trainable=len(reads),
             num_held_out=len(self._apart(stage, held_out=True)),
-            num_read=len({sample.clip.key for _, sample in self._walk(stage)}),
+            num_read=sum(map(bool, reads.values())),
             before=rows[0] if rows else None,
             after=rows[-1] if rows else None,
         )
@@ -112,18 +127,85 @@ class TrainingRun:
     def reads(self, stage: StageSettings) -> list[TrainRead]:
         """Which clips the whole stage reads, how often and between which steps, by walking its stream again."""
         steps: dict[str, list[int]] = {}
-        for step, sample in self._walk(stage):
-            steps.setdefault(sample.clip.clip_id, []).append(step)
+        if stage.shards:
+            for step, sample in walk(self._stream(stage), stage):
+                steps.setdefault(sample.clip.clip_id, []).append(step)
         return [
             TrainRead(self.run_id, stage.name, clip_id, len(seen), seen[0], seen[-1])
             for clip_id, seen in sorted(steps.items())
         ]
 
-    def _walk(self, stage: StageSettings) -> Iterator[tuple[int, Sample]]:
-        stream = self._stream(stage)
-        for step in range(1, stage.steps + 1):
-            for sample in stream.next_samples(stage.batch):
-                yield step, sample
+    def _stage_run(self, stage: StageSettings, on_step: OnStep) -> StageRun:
+        store = self.store(stage)
+        self.metrics.drop_beyond(stage.name, max(store.steps(), default=-1), self._names_after(stage))
+        objective = self._objective(stage)
+        cost = vae_cost(stage)
+        if isinstance(objective.model, VideoDiT):
+            cost = transformer_cost(objective.model.config, self.settings.text.max_tokens)
+        return StageRun(
+            stage,
+            objective,
+            StepPlanner(self._stream(stage), stage, cost, self.ranks.num_data_ranks),
+            self._measured(stage),
+            store,
+            self.metrics,
+            self.ranks,
+            on_step,
+            seed=self.settings.seed,
+            workers=self.settings.parallel.loader_workers,
+        )
+
+    def _objective(self, stage: StageSettings) -> Objective:
+        with starting_weights(stage, self.settings, self.store) as start:
+            network = start.network()
+            if stage.lora is not None and isinstance(network, VideoDiT):
+                add_lora(network, stage.lora, seed_of("lora", self.settings.seed, stage.name))
+            self._spread(network)
+            if isinstance(network, CausalVideoVAE):
+                return self._vae_objective(stage, network)
+            assert isinstance(start.config, DiTConfig)
+            source, captions = self._encoded_source(stage, start.config), self.settings.captions
+            if start.teacher is None:
+                return FlowObjective(network, source, stage, captions, self.ranks.device)
+            teacher = self._spread(start.teacher.network())
+        assert isinstance(teacher, VideoDiT)
+        return DistillationObjective(network, teacher, source, stage, captions, self.ranks.device)
+
+    def _spread(self, network: Network) -> Network:
+        parallelize(network, self.ranks, self.settings.parallel)
+        return network
+
+    def _vae_objective(self, stage: StageSettings, vae: CausalVideoVAE) -> VAEObjective:
+        lpips = lpips_of(self.settings.lpips) if stage.lpips_weight else None
+        clips = self._apart(stage, held_out=False)
+        objective = VAEObjective(vae, stage, self.library.pixels, clips, lpips, self.settings.seed, self.ranks.device)
+        above = origin_of(stage, self.settings).stages
+        if objective.critic is not None and len(above) == 1:
+            self._go_on_with(objective.critic, above[0])
+        return objective
+
+    def _go_on_with(self, critic: nn.Module, name: str) -> None:
+        """Let a critic begin where the stage of that name left its own, if it had one."""
+        store = self.store(next(stage for stage in self.settings.stages if stage.name == name))
+        step = max(store.steps())
+        if any(file.startswith(CRITIC + ".") for file in store.state(step)["sha256"]):
+            critic.load_state_dict(store.load_whole(step, CRITIC))
+
+    def _encoded_source(self, stage: StageSettings, config: DiTConfig) -> EncodedSource:
+        """What encodes clips for the transformer: the last VAE above, and the text encoders."""
+        if self._source is None:
+            above = self.settings.stages[: self.settings.stages.index(stage)]
+            vae = load_network(self.store([other for other in above if other.objective == "vae"][-1]))
+            assert isinstance(vae, CausalVideoVAE)
+            vae.eval().requires_grad_(False).to(self.ranks.device)
+            text = None
+            if not self.settings.latents.cached:
+                text = open_text_encoder(self.workspace, self.settings.text, self.text_encoder_id)
+                _check_widths(text, config)
+            self._source = open_encoded_source(
+                self.workspace, self.settings, vae, text, self.library, self.text_encoder_id
+            )
+        return self._source
 
     def _stream(self, stage: StageSettings) -> SampleStream:
         by_source: dict[str, list[PackedClip]] = {source: [] for source in stage.shards}
@@ -139,28 +221,18 @@ class TrainingRun:
         clips = sorted(self._apart(stage, held_out=True), key=lambda clip: seed_of("measure", *clip.key))
         return clips[: self.settings.held_out_clips]
 
-    def _objective(self, stage: StageSettings) -> Objective:
-        pixels = self.library.pixels
-        before = self.settings.stages[: self.settings.stages.index(stage)]
-        same = [other for other in before if other.objective == stage.objective]
-        network = self._network(stage, same)
-        if isinstance(network, CausalVideoVAE):
-            return VAEObjective(network, stage, pixels, self._apart(stage, held_out=False))
-        vae = load_network(self.store([other for other in before if other.objective == "vae"][-1]))
-        assert isinstance(vae, CausalVideoVAE)
-        if self._text is None:
-            self._text = open_text_encoder(self.workspace, self.settings.text, self.text_encoder_id)
-        _check_widths(self._text, network.config)
-        vae.eval().requires_grad_(False)
-        return FlowObjective(network, vae, self._text, stage, pixels, self.settings.cache_mb)
+    def _curves(self) -> list[Curves]:
+        if not self.ranks.is_main:
+            return []
+        curves: list[Curves] = []
+        if self.settings.tensorboard and self.workspace.is_local:
+            curves.append(TensorBoardCurves(self.workspace.local_path(*self._parts("tensorboard"))))
+        if self.settings.wandb_project:
+            curves.append(WandbCurves(self.settings.wandb_project, self.run_id, self.settings.model_dump(mode="json")))
+        return curves
 
-    def _network(self, stage: StageSettings, same: Sequence[StageSettings]) -> Network:
-        """The weights the stage starts from: those of the last stage of its kind, or new ones."""
-        if same:
-            return load_network(self.store(same[-1]))
-        presets = VAE_PRESETS if stage.objective == "vae" else DIT_PRESETS
-        name = self.settings.vae if stage.objective == "vae" else self.settings.dit
-        return build_network(presets[name], self.settings.seed)
+    def _parts(self, name: str) -> tuple[str, str, str]:
+        return CHECKPOINTS, self.run_id, name
 
     def _names_after(self, stage: StageSettings) -> tuple[str, ...]:
         names = [other.name for other in self.settings.stages]
@@ -169,7 +241,12 @@ class TrainingRun:
     def _make_text_encoder(self) -> str:
         if self.settings.text.llm:
             return ""
-        texts = {assemble(clip.caption) for group in self.library.clips.values() for clip in group}
+        texts = {
+            text
+            for group in self.library.clips.values()
+            for clip in group
+            for text in caption_texts(clip, self.settings.captions)
+        }
         return make_text_encoder(self.workspace, sorted(texts), self.settings.seed)
 
     def _facts(self) -> dict[str, Any]:
@@ -182,12 +259,37 @@ class TrainingRun:
         }
 
 
+NOT_LEARNED = {
+    "tensorboard": True,
+    "wandb_project": True,
+    "sample_prompts": True,
+    "sample_steps": True,
+    "sample_guidance": True,
+    "cache_mb": True,
+    "keep_last": True,
+    "latents": {"cached"},
+    "parallel": {
+        "replicas", "shards", "ulysses", "ring", "tensor", "checkpointing", "offload_activations", "compile",
+        "loader_workers",
+    },
+}  # fmt: skip
+
+
+def run_id_of(settings: TrainSettings, shards: Sequence[str]) -> str:
+    """The digest of all that decides what is learned, but for rounding: a run may go on with other processes."""
+    networks = (VAE_PRESETS[settings.vae], DIT_PRESETS[settings.dit])  # a preset can change under its name
+    learned = settings.model_dump(mode="json", exclude=NOT_LEARNED)
+    files = sorted(starting_files(settings).values())
+    return content_id(json.dumps(learned, sort_keys=True), *networks, *files, *shards)
+
+
 def _check(settings: TrainSettings) -> None:
     if not settings.stages:
         raise UserError("the recipe has no [[train.stages]]; a run needs at least one, see training/README.md")
     for kind, name, presets in (("vae", settings.vae, VAE_PRESETS), ("dit", settings.dit, DIT_PRESETS)):
         if name not in presets:
             raise UserError(f"train.{kind} = {name!r} is no preset; there are {', '.join(sorted(presets))}")
+    check_starts(settings)
 
 
 def _check_widths(text: TextEncoder, config: DiTConfig) -> None:
@@ -197,93 +299,3 @@ def _check_widths(text: TextEncoder, config: DiTConfig) -> None:
             f"the text encoders give states of width {given[0]} and a pooled vector of width {given[1]}, the "
             f"transformer takes {wanted[0]} and {wanted[1]}; change train.text or train.dit"
         )
-
-
-def newest_run(workspace: Workspace) -> str:
-    """The run whose metrics were written last.
-
-    Raises:
-        UserError: nothing was trained in this workspace.
-    """
-    selector = pafs.FileSelector(workspace.path(CHECKPOINTS), allow_not_found=True)
-    folders = [info.base_name for info in workspace.fs.get_file_info(selector)]
-    files = [workspace.fs.get_file_info(workspace.path(CHECKPOINTS, name, "metrics.jsonl")) for name in folders]
-    times = {name: file.mtime_ns or 0 for name, file in zip(folders, files, strict=True) if file.is_file}
-    if not times:
-        raise UserError(f"nothing was trained in {workspace.uri} yet; run `dailies train` first")
-    return max(times, key=lambda name: (times[name], name))
-
-
-@dataclass(frozen=True)
-class TrainedRun:
-    """What a run has trained so far, known without loading it: its last finished flow and VAE stages."""
-
-    run_id: str
-    stage: str
-    vae_stage: str
-    text: TextSettings
-    text_encoder_id: str
-    weights_sha256: dict[str, str]  # by objective
-
-
-@dataclass(frozen=True)
-class TrainedNetworks:
-    """The result of a run: the last averaged weights of each network."""
-
-    dit: VideoDiT
-    vae: CausalVideoVAE
-    text: TextEncoder
-
-
-def read_run(workspace: Workspace, run_id: str) -> tuple[TrainSettings, str]:
-    """The settings of a run and the id of its text encoders.
-
-    Raises:
-        UserError: there is no such run.
-    """
-    if not workspace.exists(CHECKPOINTS, run_id, "run.json"):
-        raise UserError(f"there is no training run {run_id!r} in {workspace.uri}; newest_run names the last one")
-    facts = json.loads(workspace.read_bytes(CHECKPOINTS, run_id, "run.json"))
-    return TrainSettings.model_validate(facts["settings"]), facts["text_encoder"]
-
-
-def finished_stages(
-    workspace: Workspace, run_id: str, settings: TrainSettings
-) -> list[tuple[StageSettings, CheckpointStore]]:
-    """The stages of a run that have their last step, in their order, with their checkpoints."""
-    stores = [(stage, CheckpointStore(workspace, CHECKPOINTS, run_id, stage.name)) for stage in settings.stages]
-    return [(stage, store) for stage, store in stores if stage.steps in store.steps()]
-
-
-def find_trained(workspace: Workspace, run_id: str) -> TrainedRun:
-    """What there is to open of a run.
-
-    Raises:
-        UserError: there is no such run, or it has not finished a stage of either kind.
-    """
-    settings, text_encoder_id = read_run(workspace, run_id)
-    last = {stage.objective: (stage, store) for stage, store in finished_stages(workspace, run_id, settings)}
-    if set(last) != {"vae", "flow"}:
-        raise UserError(
-            f"run {run_id} has finished {sorted(stage.name for stage, _ in last.values()) or 'no stage'}; generating "
-            "needs a finished `vae` and a finished `flow` stage: run `dailies train` again, which continues it"
-        )
-    digests = {kind: store.state(max(store.steps()))["sha256"][AVERAGE] for kind, (_, store) in last.items()}
-    stages = {kind: stage.name for kind, (stage, _) in last.items()}
-    return TrainedRun(run_id, stages["flow"], stages["vae"], settings.text, text_encoder_id, digests)
-
-
-def load_trained(
-    workspace: Workspace, found: TrainedRun, text_dtype: torch.dtype = torch.float32, pictures: bool = False
-) -> TrainedNetworks:
-    """Open what `find_trained` found; `pictures` as in `open_text_encoder`.
-
-    Raises:
-        UserError: weights are damaged, or text encoders are not where they were.
-    """
-    stores = [CheckpointStore(workspace, CHECKPOINTS, found.run_id, name) for name in (found.stage, found.vae_stage)]
-    dit, vae = map(load_network, stores)
-    assert isinstance(dit, VideoDiT)
-    assert isinstance(vae, CausalVideoVAE)
-    text = open_text_encoder(workspace, found.text, found.text_encoder_id, text_dtype, pictures)
-    return TrainedNetworks(dit.eval(), vae.eval(), text)

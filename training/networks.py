@@ -18,8 +18,7 @@ from model.presets import DiTConfig, VAEConfig
 from model.text import TextEncoder
 from model.text_tiny import build_tiny_text_encoder
 from model.vae import CausalVideoVAE
-from training.checkpoint import CheckpointStore
-from training.loop import AVERAGE
+from training.checkpoint import AVERAGE, CheckpointStore
 from training.stages import TextSettings
 
 TEXT_ENCODER = "text_encoder"

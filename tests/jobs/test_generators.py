@@ -14,8 +14,8 @@ from jobs.generators import find_source
 from jobs.sampling import png
 from tests.jobs.trained import SETTINGS, context
 from tests.model.text_encoders import make_llava
-from training.curriculum import find_trained, load_trained, newest_run
 from training.stages import TextSettings
+from training.trained import find_trained, load_trained, newest_run
 
 
 @pytest.fixture(scope="module")

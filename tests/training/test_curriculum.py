@@ -13,8 +13,9 @@ import torch
 from curation.records import UserError
 from curation.tables import Workspace
 from tests.training.moving_shapes import pack_shapes
-from training.curriculum import TrainingRun, find_trained, load_trained, newest_run
+from training.curriculum import TrainingRun
 from training.stages import StageSettings, TrainSettings
+from training.trained import find_trained, load_trained, newest_run
 
 VAE = StageSettings(
     name="vae", objective="vae", shards={"image": 1, "video": 1}, steps=6, batch=2, crop_px=16, crop_frames=5,
@@ -46,7 +47,7 @@ def train_all(workspace: Workspace, settings: TrainSettings = SETTINGS, stop_aft
 def trace(run: TrainingRun) -> list[dict]:
     """The metrics rows as they lie in the file, without what the clock says."""
     lines = run.workspace.read_bytes("checkpoints", run.run_id, "metrics.jsonl").decode().splitlines()
-    return [{k: v for k, v in json.loads(line).items() if k != "samples_per_s"} for line in lines]
+    return [{k: v for k, v in json.loads(line).items() if k != "speed"} for line in lines]
 
 
 def weights(run: TrainingRun) -> dict[str, torch.Tensor]:
@@ -132,16 +133,6 @@ def test_changed_settings_or_changed_shards_are_a_new_run(undisturbed, shapes):
     assert TrainingRun(shapes, SETTINGS).run_id != undisturbed.run_id
 
 
-def test_trained_networks_open_without_the_recipe_and_latents_have_unit_size(undisturbed):
-    run_id = newest_run(undisturbed.workspace)
-    found = find_trained(undisturbed.workspace, run_id)
-    trained = load_trained(undisturbed.workspace, found)
-    assert (run_id, found.stage) == (undisturbed.run_id, "mixed")
-    averaged = weights(undisturbed)
-    assert torch.equal(trained.dit.img_in.proj.weight, averaged["mixed/average/img_in.proj.weight"])
-    assert trained.vae.scaling_factor != 0.476986
-
-
 def test_a_stage_without_shards_is_refused_by_name(tmp_path):
     with pytest.raises(UserError, match=r"curation stage 'image'.*\[pack.stages.image\].*dailies pack"):
         TrainingRun(Workspace(str(tmp_path)), SETTINGS)
@@ -150,7 +141,7 @@ def test_a_stage_without_shards_is_refused_by_name(tmp_path):
 def test_a_recipe_without_stages_or_with_an_unknown_preset_is_refused(shapes):
     with pytest.raises(UserError, match=r"no \[\[train.stages\]\]"):
         TrainingRun(shapes, TrainSettings())
-    with pytest.raises(UserError, match=r"train.vae = 'huge' is no preset; there are full, tiny"):
+    with pytest.raises(UserError, match=r"train.vae = 'huge' is no preset; there are full, .*tiny"):
         TrainingRun(shapes, SETTINGS.model_copy(update={"vae": "huge"}))
 
 
@@ -158,17 +149,6 @@ def test_a_loss_that_is_not_a_number_stops_the_run_and_names_the_last_good_check
     wild = VAE.model_copy(update={"learning_rate": 1e30, "warmup_steps": 1000, "weight_decay": 1e9, "steps": 1000})
     with pytest.raises(UserError, match=r"stage 'vae', step \d+: loss (nan|inf).*last good checkpoint|no checkpoint"):
         train_all(shapes, TrainSettings(threads=1, stages=(wild,)))
-
-
-def test_generating_from_an_unfinished_run_is_refused(shapes):
-    with pytest.raises(UserError, match="nothing was trained"):
-        newest_run(shapes)
-    with pytest.raises(InterruptedError):
-        train_all(shapes, stop_after=8)
-    with pytest.raises(UserError, match=r"finished \['vae'\]; generating needs"):
-        find_trained(shapes, newest_run(shapes))
-    with pytest.raises(UserError, match="no training run 'other'"):
-        find_trained(shapes, "other")
 
 
 KILLED = """

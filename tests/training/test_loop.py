@@ -11,8 +11,11 @@ from curation.records import UserError
 from curation.tables import Workspace
 from training.checkpoint import CheckpointStore
 from training.data import PackedClip, Sample, SampleStream
-from training.loop import run_stage
+from training.loop import StageRun
 from training.metrics import Metrics
+from training.parallel import open_ranks
+from training.parallel_settings import ParallelSettings
+from training.planner import StepPlanner
 from training.stages import StageSettings
 
 CLIPS = [PackedClip(f"clip{i}", "image", "a.tar", 64, 64, 1, {"short": "x"}, 8.0, {}) for i in range(10)]
@@ -30,17 +33,33 @@ class Line:
         self.model: nn.Module = nn.Linear(1, 1)
         self.broken_at = broken_at
 
-    def prepare(self, samples: Sequence[Sample]) -> Any:
-        points = torch.tensor([[sample.seed % 1000 / 1000] for sample in samples])
-        broken = self.broken_at is not None and samples[-1].number >= self.broken_at
-        return points * float("nan") if broken else points
+    critic = None
 
-    def loss(self, batch: Any) -> Tensor:
+    def fetch(self, sample: Sample) -> float:
+        broken = self.broken_at is not None and sample.number >= self.broken_at
+        return float("nan") if broken else sample.seed % 1000 / 1000
+
+    def prepare(self, samples: Sequence[Sample], fetched: Sequence[float]) -> Any:
+        return torch.tensor(fetched)[:, None]
+
+    def noise(self, batch: Any) -> None:
+        return None
+
+    def parts(self) -> dict[str, Tensor]:
+        return {}
+
+    def flops(self, batch: Any) -> int:
+        return 4 * len(batch)
+
+    def critic_loss(self, batch: Any) -> Tensor:
+        raise AssertionError
+
+    def loss(self, batch: Any, step: int) -> Tensor:
         return (self.model(batch) - 2 * batch).square().flatten()
 
     def measure(self, clips: Sequence[PackedClip]) -> tuple[float, dict[str, float]]:
         with torch.no_grad():
-            value = self.loss(torch.linspace(0, 1, len(clips))[:, None]).mean().item()
+            value = self.loss(torch.linspace(0, 1, len(clips))[:, None], 0).mean().item()
         return value, {"line": value}
 
     def result(self) -> dict[str, Any]:
@@ -58,8 +77,10 @@ class Run:
         self.stop_after = stop_after
 
     def go(self) -> int:
-        stream = SampleStream({"image": CLIPS}, STAGE, seed=0)
-        return run_stage(STAGE, self.objective, stream, CLIPS[:5], self.store, self.metrics, self.on_step)
+        planner = StepPlanner(SampleStream({"image": CLIPS}, STAGE, seed=0), STAGE, lambda clip: 1.0, 1)
+        ranks = open_ranks(ParallelSettings())
+        stage_run = StageRun(STAGE, self.objective, planner, CLIPS[:5], self.store, self.metrics, ranks, self.on_step)
+        return stage_run.run()
 
     def on_step(self, step: int, loss: float | None) -> None:
         self.seen.append((step, loss is not None))

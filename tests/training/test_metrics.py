@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from curation.tables import Workspace
-from training.metrics import Metrics, NonFiniteLossError
+from training.metrics import LossSums, Metrics, NonFiniteLossError, StepFacts
 
 
 @pytest.fixture
@@ -16,7 +16,14 @@ def workspace(tmp_path) -> Workspace:
 
 def add_steps(metrics: Metrics, stage: str, losses: dict[int, float]) -> None:
     for step, loss in losses.items():
-        metrics.add_step(stage, step, torch.tensor(loss), torch.tensor(1.0), 0.001, num_samples=4)
+        metrics.add_step(StepFacts(stage, step, 0.001, samples=4), four(loss), torch.tensor(1.0))
+
+
+def four(loss: float) -> LossSums:
+    """Sums of four samples whose mean loss is this."""
+    sums = LossSums()
+    sums.add(torch.full((4,), loss), None, {})
+    return sums
 
 
 def rows(workspace: Workspace) -> list[tuple[str, str, int]]:
@@ -79,3 +86,47 @@ def test_held_out_rows_come_in_order_of_steps(workspace):
         (50, 1.5, {"noise_0.5": 1.5}),
         (100, 1.0, {"noise_0.5": 1.0}),
     ]
+
+
+def test_losses_are_told_by_noise_and_by_part_over_all_micro_batches_that_count(workspace):
+    sums = LossSums()
+    sums.add(torch.tensor([1.0, 3.0]), torch.tensor([0.05, 0.95]), {"l1": torch.tensor(2.0)})
+    sums.add(torch.tensor([5.0]), torch.tensor([0.999]), {"l1": torch.tensor(5.0)})
+    sums.add(torch.tensor([99.0]), torch.tensor([0.5]), {"l1": torch.tensor(99.0)}, counts=False)
+    metrics = Metrics(workspace, "metrics.jsonl")
+    metrics.add_step(StepFacts("flow", 1, 0.001, samples=3, tokens=12), sums, torch.tensor(1.0))
+    assert metrics.flush() == 3.0
+    (row,) = metrics.rows
+    assert row["noise"] == {"0.1": 1.0, "0.9": 4.0}
+    assert row["parts"] == {"l1": 3.0}
+    assert (row["samples"], row["tokens"]) == (3, 12)
+
+
+def test_processes_add_up_to_what_one_would_have_written(workspace):
+    def doubled(sums: torch.Tensor) -> torch.Tensor:  # as if another process had seen the same losses
+        return 2 * sums
+
+    metrics = Metrics(workspace, "metrics.jsonl", total=doubled)
+    sums = LossSums()
+    sums.add(torch.tensor([1.0, 3.0]), torch.tensor([0.3, 0.3]), {})
+    metrics.add_step(StepFacts("flow", 1, 0.001, samples=4), sums, torch.tensor(1.0))
+    assert metrics.flush() == 2.0
+    assert metrics.rows[0]["noise"] == {"0.3": 2.0}
+
+
+def test_a_process_that_does_not_write_leaves_the_file_alone(workspace):
+    metrics = Metrics(workspace, "metrics.jsonl", writes=False)
+    add_steps(metrics, "vae", {1: 0.5})
+    assert metrics.flush() == 0.5
+    metrics.drop_beyond("vae", -1)
+    assert not workspace.exists("metrics.jsonl")
+
+
+def test_utilisation_is_the_share_of_what_the_device_can_do(workspace):
+    metrics = Metrics(workspace, "metrics.jsonl", peak_flops=4e9)
+    metrics.add_step(StepFacts("flow", 1, 0.001, samples=4, tokens=100, flops=10**9), four(1.0), torch.tensor(1.0))
+    metrics.flush()
+    speed = metrics.rows[0]["speed"]
+    assert speed["mfu"] == pytest.approx(speed["tflops"] / 4e-3, rel=1e-2)
+    assert speed["tokens_per_s"] == pytest.approx(speed["samples_per_s"] * 25, rel=1e-2)
+    assert speed["memory_gib"] > 0
