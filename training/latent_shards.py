@@ -151,5 +151,5 @@ def read_empty(workspace: Workspace, key_id: str) -> dict[Kind, TextState]:
 def _named(texts: Mapping[Any, TextState]) -> dict[str, Tensor]:
     named = {}
     for name, text in texts.items():
-        named |= {f"states.{name}": text.states.contiguous(), f"pooled.{name}": text.pooled.contiguous()}
+        named |= {f"states.{name}": text.states.clone(), f"pooled.{name}": text.pooled.clone()}  # they may be shared
     return named
