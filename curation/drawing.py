@@ -55,3 +55,10 @@ def sheet(pictures: Sequence[np.ndarray], columns: int = 4, width: int = 360) ->
 def spread(count: int, most: int) -> list[int]:
     """At most `most` indices spread evenly over `count` things, first and last among them."""
     return sorted({round(index) for index in np.linspace(0, count - 1, min(count, most))})
+
+
+def png(picture: np.ndarray) -> bytes:
+    """A picture as a PNG file."""
+    done, data = cv2.imencode(".png", np.ascontiguousarray(picture))
+    assert done, "cv2 encodes any uint8 picture"
+    return data.tobytes()

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
+from curation.drawing import png
 from curation.records import UserError
 from curation.tables import Sample, Workspace
 from jobs.engine import Item, Outcome
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from jobs.generate import GenerateSettings
-    from training.curriculum import TrainedNetworks
+    from training.trained import TrainedNetworks
 
 FOLDER, PICTURES = "samples", "pictures"
 OnStep = Callable[[int, int], None]
@@ -123,17 +124,9 @@ class Sampler:
 
     def frames(self, latent: "Tensor") -> Iterator[np.ndarray]:
         """The frames of a latent, uint8 RGB [H, W, 3], each as soon as it is decoded."""
-        import torch
+        from training.samples import frames_of
 
-        vae = self.networks.vae
-        pieces = vae.decode_pieces(vae.from_latent(latent[None]).to(next(vae.parameters())), self._tiling())
-        while True:
-            with torch.no_grad():
-                piece = next(pieces, None)
-            if piece is None:
-                return
-            pixels = ((piece[0].float().clamp(-1, 1) + 1) * 127.5).round().byte()
-            yield from pixels.permute(1, 2, 3, 0).cpu().numpy()
+        return frames_of(self.networks.vae, latent, self._tiling())
 
     def make(self, order: Order, on_step: OnStep = lambda step, total: None) -> Sample:
         """Sample, and write the video and its facts; the row that is returned is for the caller to write, last."""
@@ -148,7 +141,7 @@ class Sampler:
         frames = self.frames(latent)
         if ask.num_frames == 1:
             (still,) = frames
-            self.workspace.write_bytes(png(still), FOLDER, f"{order.sample_id}.png")
+            self.workspace.write_bytes(png(still[..., ::-1]), FOLDER, f"{order.sample_id}.png")
             frames = iter([still])
         comment = json.dumps(facts, ensure_ascii=False)
         self.workspace.write_bytes(
@@ -225,10 +218,3 @@ def facts_of(row: Sample, source: Source) -> dict[str, Any]:
         "stage": source.stage,
         "weights_sha256": source.weights_sha256,
     }
-
-
-def png(frame: np.ndarray) -> bytes:
-    """A frame, uint8 RGB [H, W, 3], as a PNG file."""
-    done, data = cv2.imencode(".png", np.ascontiguousarray(frame[..., ::-1]))
-    assert done, "cv2 encodes any uint8 picture"
-    return data.tobytes()

@@ -5,10 +5,9 @@ The picture goes to `show/<clip id>-<scorer>.png` of the workspace; the tables a
 
 from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
 
-from curation.drawing import captioned, sheet, spread
+from curation.drawing import captioned, png, sheet, spread
 from curation.records import UserError
 from curation.score import ScoreSettings, load_judges, watch_clips
 from curation.scorer import Answer, ClipFrames, scorer_class
@@ -52,9 +51,8 @@ def show(context: "Context", scorer_name: str, clip_id: str, with_picture: bool)
         print(f"  cropped to {crop.width}x{crop.height} of {clip.width}x{clip.height} px ({crop.reason})")
     print(f"  version {judges.versions[scorer_name]}")
     if with_picture:
-        _, png = cv2.imencode(".png", draw(seen))
         name = f"{clip.clip_id}-{scorer_name}.png"
-        context.workspace.write_bytes(png.tobytes(), FOLDER, name)
+        context.workspace.write_bytes(png(draw(seen)), FOLDER, name)
         print(f"  picture: {context.workspace.path(FOLDER, name)}")
 
 

@@ -3,8 +3,8 @@
     linear(x) + alpha / rank * up(down(x))       down [rank, in] random, up [out, rank] zero at first; both are learned
 
 `add_lora` puts peft's layers into a network, in place; the network stays a `VideoDiT`, so everything that works on one
-(FSDP, checkpointing, sampling) goes on. At rank 16 it learns 11 % as many parameters as the tiny preset has, of the full
-one 0.5 %. A finished stage leaves two things in its last checkpoint:
+(FSDP, checkpointing, sampling) goes on. At rank 16 it learns 11 % as many parameters as the tiny preset has, 0.5 % of
+the full one's. A finished stage leaves two things in its last checkpoint:
 
     average.safetensors   the network with the averaged updates merged in, released names: what later stages start from
     lora                  the averaged updates alone, peft's names: what `dailies weights export --lora` lays out for

@@ -1,7 +1,8 @@
+import cv2
 import numpy as np
 import pytest
 
-from curation.drawing import CAPTION_LINES, RED, as_bgr, captioned, heat, marked, sheet, spread
+from curation.drawing import CAPTION_LINES, RED, as_bgr, captioned, heat, marked, png, sheet, spread
 
 
 def test_a_caption_adds_lines_below_and_leaves_the_picture() -> None:
@@ -41,3 +42,10 @@ def test_grey_becomes_colour_in_memory_of_its_own() -> None:
 
 def test_spread_keeps_the_ends() -> None:
     assert spread(10, 4) == [0, 3, 6, 9] and spread(2, 4) == [0, 1] and spread(1, 4) == [0]
+
+
+def test_a_png_keeps_every_pixel_of_a_picture_and_of_a_turned_view_of_it() -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8)
+    for drawn in (picture, picture[..., ::-1]):
+        read = cv2.imdecode(np.frombuffer(png(drawn), np.uint8), cv2.IMREAD_COLOR)
+        assert read is not None and np.array_equal(read, drawn)

@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 import torch
 
+from curation.drawing import png
 from curation.records import UserError
 from curation.tables import Workspace
 from jobs.generate import GenerateSettings
 from jobs.generators import find_source
 from jobs.prompts import Ask
-from jobs.sampling import Order, Sampler, fit_picture, png, read_picture
+from jobs.sampling import Order, Sampler, fit_picture, read_picture
 from tests.jobs.trained import SETTINGS
 from training.stages import TextSettings
 
@@ -35,14 +36,14 @@ def test_a_picture_is_scaled_to_cover_and_its_centre_kept(gradient):
 
 
 def test_pictures_are_read_in_rgb_and_anything_else_is_refused(gradient):
-    assert np.array_equal(read_picture(png(gradient), "a.png"), gradient)
+    assert np.array_equal(read_picture(png(gradient[..., ::-1]), "a.png"), gradient)
     for data in (b"", b"GIF but not really"):
         with pytest.raises(UserError, match=r"a.png is no picture"):
             read_picture(data, "a.png")
 
 
 def test_the_first_latent_frame_is_the_picture_and_stays_it(trained_workspace, gradient):
-    trained_workspace.write_bytes(png(gradient), "pictures", "gradient.png")
+    trained_workspace.write_bytes(png(gradient[..., ::-1]), "pictures", "gradient.png")
     sampler = sampler_of(trained_workspace)
     ask = Ask("a red disc", 0, 64, 64, 9, "gradient.png")
     latent = sampler.latent(Order("i", ask, "", "pictures/gradient.png"))
