@@ -10,6 +10,9 @@ from pydantic import ValidationError
 
 from curation.buckets import ASPECTS, Footage, Misfit, Placement, StageBuckets, bucket_size, num_available, place
 from curation.records import Span
+from curation.split import SplitSettings, split_video
+from curation.transcode import write_member
+from curation.video import read_member
 
 PLAN = StageBuckets(sizes=(256, 512), durations=(1, 17, 33, 65), frame_rate=24)
 
@@ -205,3 +208,61 @@ def test_frame_intervals_are_drawn_from_those_the_clip_is_long_enough_for():
 def test_plans_that_cannot_be_are_refused_with_what_to_change(given, said):
     with pytest.raises(ValidationError, match=said):
         StageBuckets(**given)
+
+
+def footage_of(clip):
+    return Footage(clip.clip_id, clip.span, clip.width, clip.height, clip.frame_rate)
+
+
+def written(clip, placement):
+    bucket = placement.bucket
+    member = write_member(
+        clip, bucket.width, bucket.height, bucket.num_frames, placement.frame_rate, preset="ultrafast",
+        span=placement.span,
+    )  # fmt: skip
+    return read_member(member)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [
+        ("rotated-90", (64, 112)),
+        ("anamorphic", (112, 64)),
+        ("odd-size", (112, 64)),
+        ("variable-rate", (112, 64)),
+        ("edit-list", (112, 64)),
+        ("late-start", (112, 64)),
+    ],
+)
+def test_what_is_planned_of_hard_footage_can_be_written(hard, name, shape):
+    """Upright and in square pixels: the plan goes by what a viewer sees."""
+    _, clips = split_video(str(hard(name).path), SplitSettings())
+    settings = StageBuckets(sizes=(96,), durations=(1, 5, 9), frame_rate=12, windows=2)
+    for clip in clips[:2]:
+        found = place(footage_of(clip), settings)
+        assert isinstance(found, tuple) and found
+        for placement in found:
+            assert (placement.bucket.width, placement.bucket.height) == shape
+            assert placement.bucket.num_frames == 9
+            assert written(clip, placement).shape == (9, shape[1], shape[0], 3)
+
+
+def test_a_clip_of_one_frame_is_an_image_and_no_video(hard):
+    _, clips = split_video(str(hard("plain").path), SplitSettings())
+    single = clips[0].part(0, 1 / 24)
+    assert single.num_frames == 1
+    placement = one(footage_of(single), StageBuckets(sizes=(96,), durations=(1, 5), frame_rate=24, windows=3))
+    assert written(single, placement).shape == (1, 64, 112, 3)
+    short = place(footage_of(single), StageBuckets(sizes=(96,), num_frames=5, frame_rate=24))
+    assert isinstance(short, Misfit) and short.reason == "too short"
+
+
+@pytest.mark.parametrize("name", ["skv_bikes.mp4", "psd_issue-195-aspect-ratio.mp4", "dover_1724.mp4"])
+def test_real_footage_lands_in_the_buckets_it_was_planned_for(real_footage, name):
+    _, clips = split_video(str(real_footage / name), SplitSettings())
+    settings = StageBuckets(sizes=(128,), durations=(1, 17, 33), frame_rate=16)
+    clip = clips[0]
+    placement = one(footage_of(clip), settings)
+    bucket = placement.bucket
+    assert (bucket.width > bucket.height) == (clip.width > clip.height) and placement.cropped < 0.35
+    assert written(clip, placement).shape == (bucket.num_frames, bucket.height, bucket.width, 3)

@@ -9,10 +9,13 @@ import pytest
 from rich.console import Console
 
 from curation.records import UserError
+from curation.shards import point_to
+from curation.tables import PackFate
 from jobs import trace
 from jobs.config import Context
 from jobs.lineage import lineage
-from jobs.trace import answers_of, caption_text, show
+from jobs.pack_fates import Fate, unused, write_fates
+from jobs.trace import answers_of, caption_text, fate_text, show
 from tests.jobs.finished import NASTY_NAME, finished_context, ordered_clips
 
 
@@ -78,6 +81,21 @@ def test_the_verb_prints_text_or_json_and_takes_a_prefix(context, capsys):
     assert json.loads(capsys.readouterr().out)["clip"]["clip_id"] == clip_id
     with pytest.raises(UserError, match="no clip 'zz' among the 8 clips"):
         trace.run(replace(context, args=parser.parse_args(["zz"])))
+
+
+def test_the_fate_of_the_current_plan_is_shown_and_older_ones_are_not(tmp_path):
+    context = finished_context(tmp_path)
+    clip = ordered_clips(context.workspace)[0]
+    used = PackFate(clip.clip_id, "video", "", Fate.USED, "", "gates", "112x64x9@8,64x64x9@8", 2, 0.125, 0.5)
+    plan = write_fates(context.workspace, "video", [used])
+    old = unused(clip.clip_id, "video", Fate.TOO_SMALL, "the old reason")
+    write_fates(context.workspace, "video", [old])
+    assert "not packed yet" in shown(context, clip.clip_id)
+    point_to(context.workspace, "video", ["video-1"], plan)
+    text = shown(context, clip.clip_id)
+    assert "used in 112x64x9@8,64x64x9@8, 2 members, cropped by 12.5%, trimmed by 0.50 s" in text
+    assert "the old reason" not in text
+    assert fate_text(old) == "too small: the old reason"
 
 
 def test_answers_begin_with_the_verdict_and_leave_the_caption_out(context):
