@@ -15,18 +15,20 @@ Nothing here is random (the networks have no dropout), so no generator is kept.
 
 from enum import StrEnum
 from functools import partial
-from itertools import chain
 from typing import Any
 
 import torch
 import torch.nn.attention.varlen  # registers its operator
+from torch import nn
 from torch.utils.checkpoint import CheckpointPolicy, checkpoint, create_selective_checkpoint_contexts
 
 from model.dit import VideoDiT
+from model.vae_layers import DownBlock, MidBlock, UpBlock
 
 _KEPT = {
     torch.ops.aten.mm.default,
     torch.ops.aten.addmm.default,
+    torch.ops.aten.convolution.default,
     torch.ops.aten._scaled_dot_product_flash_attention.default,
     torch.ops.aten._scaled_dot_product_cudnn_attention.default,
     torch.ops.aten._scaled_dot_product_efficient_attention.default,
@@ -44,8 +46,19 @@ class Checkpointing(StrEnum):
     FULL = "full"
 
 
-def apply_checkpointing(model: VideoDiT, mode: Checkpointing) -> None:
-    """Let every dual and single block keep only what `mode` says. Takes effect where gradients are on.
+def repeated_layers(model: nn.Module) -> list[nn.Module]:
+    """What a network is mostly made of: a transformer's blocks, a VAE's layers; each is called as a module."""
+    layers: list[nn.Module] = []
+    for module in model.modules():
+        if isinstance(module, VideoDiT):
+            layers += [*module.double_blocks, *module.single_blocks]
+        elif isinstance(module, DownBlock | MidBlock | UpBlock):
+            layers += module.layers()
+    return layers
+
+
+def apply_checkpointing(model: nn.Module, mode: Checkpointing) -> None:
+    """Let every repeated layer keep only what `mode` says. Takes effect where gradients are on.
 
     Raises ValueError if it was applied before: a block would be computed three times.
     """
@@ -54,8 +67,8 @@ def apply_checkpointing(model: VideoDiT, mode: Checkpointing) -> None:
     options: dict[str, Any] = {"use_reentrant": False, "preserve_rng_state": False}
     if mode is Checkpointing.SELECTIVE:
         options["context_fn"] = partial(create_selective_checkpoint_contexts, _policy)
-    for block in chain(model.double_blocks, model.single_blocks):
-        if "forward" in vars(block):
+    for block in repeated_layers(model):
+        if getattr(block.forward, "func", None) is checkpoint:
             raise ValueError("activation checkpointing is applied already; build the network anew for another mode")
         block.forward = partial(checkpoint, block.forward, **options)
 

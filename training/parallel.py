@@ -1,10 +1,10 @@
 """One network on many processes: who does what, and the recipe by which a network is spread over them.
 
-    world = replicas x shards x context x tensor, the last of them neighbours
+    world = replicas x shards x context, the processes of a context neighbours
 
-                      shards x context                            rank of a sample: replica x shards + shard
-    replicas   [ weights in equal parts (FSDP2) ]   tensor: inside every part (training/tensor_parallel.py)
-               [ the same parts again (HSDP)    ]   context: tokens of a sample (training/sequence_parallel.py)
+                            shards x context
+    replica 0    [ weights in equal parts (FSDP2) ]     share of the global batch = replica x shards + shard
+    replica 1    [ the same parts again (HSDP)    ]     context: tokens of a sample (training/sequence_parallel.py)
 
 Processes of a context group see the same samples, so the weights can be shared out among them too (as in torchtitan,
 arXiv 2410.06511): memory falls with every process, whatever it is for.
@@ -12,8 +12,8 @@ arXiv 2410.06511): memory falls with every process, whatever it is for.
     torchrun --nproc-per-node 4 ...          ranks = open_ranks(settings); parallelize(model, ranks, settings)
 
 Gradients are the *sum* over processes of what each gives: a loss is divided by the size of the global batch, never by
-the number of processes. Processes of a context or tensor group all take the whole loss of their samples and each gives
-its part of the gradients.
+the number of processes. Processes of a context group all take the whole loss of their samples, and each gives its
+part of the gradients.
 
 FSDP2 gathers a block's weights just before it runs and drops them after, in bfloat16 where that is the precision;
 gradients are summed in float32. The root's weights are dropped as well: kept, they would outlive an evaluation and
@@ -36,19 +36,23 @@ from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor
 
 from curation.records import UserError
-from model.dit import VideoDiT
+from model.dit import DualBlock, SingleBlock, VideoDiT
 from model.vae import CausalVideoVAE
 from training.activation_checkpoint import Checkpointing, apply_checkpointing
+from training.activation_offload import offload_activations
 from training.parallel_settings import ParallelSettings
 from training.sequence_parallel import ContextSplit
+
+MAX_LAYOUTS = 64
+"""Kinds of rows (how many samples, of how many lengths) a block is compiled for before it runs uncompiled."""
 
 
 @dataclass(frozen=True)
 class Ranks:
     """This process among all. Without a process group `mesh` and the groups are None.
 
-    data_rank: which share of the global batch it sees; processes of a context or tensor group see the same.
-    mesh: replicas x weights x tensor, where weights = shards x context.
+    data_rank: which share of the global batch it sees; processes of a context group see the same.
+    mesh: replicas x weights, where weights = shards x context.
     context_group: the processes that share this one's samples token by token; None = it has them alone.
     data_group: one process of every share of the global batch.
     """
@@ -71,8 +75,8 @@ class Ranks:
 def open_ranks(settings: ParallelSettings) -> Ranks:
     """Join the processes that torchrun or Ray Train started; without WORLD_SIZE in the environment it is one alone.
 
-    gloo on a CPU, NCCL on CUDA (gloo for what lies on the host). A process alone opens a group of its own where FSDP2
-    is needed to keep float32 weights beside bfloat16 compute.
+    gloo on a CPU, NCCL on CUDA (gloo for what lies on the host). A process alone opens a group of its own for bfloat16,
+    since it is FSDP2 that keeps float32 weights beside bfloat16 compute.
 
     Raises:
         UserError: the degrees of the settings do not multiply to the number of processes.
@@ -85,7 +89,7 @@ def open_ranks(settings: ParallelSettings) -> Ranks:
         if "WORLD_SIZE" in os.environ:
             check_degrees(settings, int(os.environ["WORLD_SIZE"]))
             dist.init_process_group(backend)
-        elif settings.precision == "bfloat16" and settings.master_weights:
+        elif settings.precision == "bfloat16":
             check_degrees(settings, 1)
             dist.init_process_group(backend, store=HashStore(), rank=0, world_size=1)
     device = device or torch.device("cpu")
@@ -93,20 +97,13 @@ def open_ranks(settings: ParallelSettings) -> Ranks:
         check_degrees(settings, 1)
         return Ranks(0, 1, 0, 1, device)
     rank, world = dist.get_rank(), dist.get_world_size()
-    shards, together = check_degrees(settings, world), settings.context * settings.tensor
-    weights = (settings.replicas, shards * settings.context, settings.tensor)
-    mesh = init_device_mesh(device.type, weights, mesh_dim_names=("replicas", "weights", "tensor"))
-    samples = init_device_mesh(device.type, (world // together, together), mesh_dim_names=("data", "together"))
-    return Ranks(
-        rank,
-        world,
-        rank // together,
-        world // together,
-        device,
-        mesh,
-        samples.get_group("together") if settings.context > 1 else None,
-        samples.get_group("data"),
-    )
+    shards, context = check_degrees(settings, world), settings.context
+    parts = (settings.replicas, shards * context)
+    mesh = init_device_mesh(device.type, parts, mesh_dim_names=("replicas", "weights"))
+    samples = init_device_mesh(device.type, (world // context, context), mesh_dim_names=("data", "context"))
+    together = samples.get_group("context") if context > 1 else None
+    data_rank, num_data_ranks = rank // context, world // context
+    return Ranks(rank, world, data_rank, num_data_ranks, device, mesh, together, samples.get_group("data"))
 
 
 def close_ranks() -> None:
@@ -121,20 +118,19 @@ def check_degrees(settings: ParallelSettings, world: int) -> int:
     Raises:
         UserError: the degrees do not multiply to `world`; names those that do.
     """
-    together = settings.context * settings.tensor
-    shards = settings.shards or world // (settings.replicas * together)
-    product = settings.replicas * shards * together
-    if shards and product == world:
+    context = settings.context
+    shards = settings.shards or world // (settings.replicas * context)
+    if shards and settings.replicas * shards * context == world:
         return shards
     asked = f"replicas {settings.replicas} x shards {settings.shards or '(all that remain)'} x context "
-    asked += f"{settings.context} (ulysses {settings.ulysses} x ring {settings.ring}) x tensor {settings.tensor}"
-    if world % together:
+    asked += f"{context} (ulysses {settings.ulysses} x ring {settings.ring})"
+    if world % context:
         legal = [number for number in range(1, world + 1) if world % number == 0]
-        hint = f"context x tensor must divide {world}: one of {', '.join(map(str, legal))}, not {together}"
+        hint = f"context must divide {world}: one of {', '.join(map(str, legal))}, not {context}"
     else:
-        rest = world // together
+        rest = world // context
         pairs = [f"{number} x {rest // number}" for number in range(1, rest + 1) if rest % number == 0]
-        hint = f"with context x tensor = {together}, replicas x shards is one of {', '.join(pairs)}"
+        hint = f"with context {context}, replicas x shards is one of {', '.join(pairs)}"
     raise UserError(f"train.parallel: {asked} does not make the {world} processes that were started; {hint}")
 
 
@@ -150,23 +146,44 @@ def parallelize(model: nn.Module, ranks: Ranks, settings: ParallelSettings, comp
     transformers = [module for module in model.modules() if isinstance(module, VideoDiT)]
     for transformer in transformers:
         _share_tokens(transformer, ranks, settings)
-        if settings.compile:
-            _compile_blocks(transformer, compiler)
-        apply_checkpointing(transformer, Checkpointing(settings.checkpointing))
-        if settings.precision == "bfloat16":
-            transformer.register_forward_pre_hook(_in_bfloat16, prepend=True)
+    _fit_memory(model, settings, compiler)
+    for transformer in transformers if settings.precision == "bfloat16" else ():
+        transformer.register_forward_pre_hook(_in_bfloat16, prepend=True)
     if ranks.mesh is not None:
         _shard_weights(model, ranks.mesh, settings, 1 if transformers else settings.context)
 
 
 def _share_tokens(model: VideoDiT, ranks: Ranks, settings: ParallelSettings) -> None:
     if ranks.context_group is not None:
-        model.row_split = ContextSplit(model.config.num_heads, ranks.context_group, settings.ulysses)
+        heads = model.config.num_heads
+        model.row_split = ContextSplit(heads, ranks.context_group, settings.ulysses, settings.compile)
 
 
-def _compile_blocks(model: VideoDiT, compiler: str) -> None:
-    """Compile what a block computes, below FSDP's hooks and activation checkpointing, which stay outside."""
-    for block in (*model.double_blocks, *model.single_blocks):
+def _fit_memory(model: nn.Module, settings: ParallelSettings, compiler: str) -> None:
+    """Compile blocks and let them keep less, each layer below FSDP's hooks.
+
+    Checkpointing goes around the compiled block: what it computes again is compiled as well, and a graph may break
+    where processes exchange tokens, which inside of a compiled checkpoint would throw the whole block back to eager.
+    Selective checkpointing of an unbroken block is the exception: only the compiler can see the products in it.
+    """
+    mode = Checkpointing(settings.checkpointing)
+    selects = mode is Checkpointing.SELECTIVE and settings.context == 1
+    if settings.compile and not selects:
+        _compile_blocks(model, compiler)
+    apply_checkpointing(model, mode)
+    if settings.compile and selects:
+        _compile_blocks(model, compiler)
+    if settings.offload_activations:
+        offload_activations(model)
+
+
+def _compile_blocks(model: nn.Module, compiler: str) -> None:
+    """Blocks of a kind share their graphs; a VAE's layers, which are convolutions in windows, stay as they are."""
+    from torch._dynamo import config  # seconds that a process without a compiler need not wait
+
+    config.recompile_limit = max(config.recompile_limit, MAX_LAYOUTS)
+    blocks: list[Any] = [module for module in model.modules() if isinstance(module, DualBlock | SingleBlock)]
+    for block in blocks:
         block.forward = torch.compile(block.forward, backend=compiler)
 
 
@@ -179,7 +196,7 @@ def _in_bfloat16(model: nn.Module, given: tuple[Any, ...]) -> tuple[Any, ...]:
 
 def _shard_weights(model: nn.Module, mesh: DeviceMesh, settings: ParallelSettings, repeats: int) -> None:
     """FSDP2 over each block and over what remains; HSDP where there are replicas."""
-    over = mesh["replicas", "weights"] if settings.replicas > 1 else mesh["weights"]
+    over = mesh if settings.replicas > 1 else mesh["weights"]
     units = [unit for module in model.modules() for unit in _units(module)]
     casts = not any(isinstance(module, VideoDiT) for module in model.modules())
     for unit in (*units, model):

@@ -25,8 +25,10 @@ and passes on the gradient of the tokens it holds; gradients *summed* over the p
 Legend: S tokens, H heads, E channels of one head, P processes.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from math import gcd
 
 import torch
@@ -95,10 +97,16 @@ class ContextSplit:
 
     ulysses: processes that exchange heads, neighbours in the group; 0 = all of them. Where they could not share out the
         heads evenly, fewer do, and the rest of the group's degree is made up by rings.
+    compiled: blocks are compiled; attention, with what travels for it, stays out of their graphs.
     """
 
-    def __init__(self, num_heads: int, group: dist.ProcessGroup | None = None, ulysses: int = 0) -> None:
+    def __init__(
+        self, num_heads: int, group: dist.ProcessGroup | None = None, ulysses: int = 0, compiled: bool = False
+    ) -> None:
         self.group = group
+        self._attend: Callable[..., Tensor] = _attend
+        if compiled:
+            self._attend = torch.compiler.disable(_attend)  # pyright: ignore[reportAttributeAccessIssue]
         self.degree, self.rank = dist.get_world_size(group), dist.get_rank(group)
         self.ulysses = gcd(ulysses or self.degree, num_heads)
         self.ring = self.degree // self.ulysses
@@ -133,28 +141,45 @@ class ContextSplit:
 
     def attention(self, samples: Sequence[Sequence[int]]) -> Attention:
         by_sample = [tuple(map(sum, zip(*map(self.shares, groups), strict=True))) for groups in samples]
-        own = slice(self.rank // self.ulysses * self.ulysses, (self.rank // self.ulysses + 1) * self.ulysses)
-        inside = [lengths[own] for lengths in by_sample]  # by sample, then by process of the heads group
-        by_rank = list(zip(*inside, strict=True))
-        received = list(map(sum, by_rank))
-        sent = [received[self.rank % self.ulysses]] * self.ulysses
-        places = range(0, self.degree, self.ulysses)
-        blocks = [[sum(lengths[start : start + self.ulysses]) for lengths in by_sample] for start in places]
+        starts = range(0, self.degree, self.ulysses)
+        blocks = [[sum(lengths[start : start + self.ulysses]) for lengths in by_sample] for start in starts]
+        start = starts[self.rank // self.ulysses]
+        inside = [lengths[start : start + self.ulysses] for lengths in by_sample]
+        return partial(self._attend, _Plan(blocks, inside, self.rank - start, self._heads_group, self._ring_group))
 
-        def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-            if self._ring_group is not None:
-                return ring_attention(q, k, v, blocks, self._ring_group)
-            return segment_attention(q, k, v, blocks[0])
 
-        def attend_by_heads(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-            qkv = rearrange([q, k, v], "three s (p h) e -> (p s) (three h e)", p=self.ulysses)
-            qkv = _regroup(_exchange(qkv, sent, received, self._heads_group), by_rank)
-            q, k, v = rearrange(qkv, "s (three h e) -> three s h e", three=3, e=q.shape[-1]).unbind(0)
-            attended = _regroup(attend(q, k, v), inside)
-            back = _exchange(attended, received, sent, self._heads_group)
-            return rearrange(back, "(p s) w -> s (p w)", p=self.ulysses)
+@dataclass(frozen=True)
+class _Plan:
+    """How a joint row lies among processes.
 
-        return attend if self.ulysses == 1 else attend_by_heads
+    blocks: by place in the ring, then by sample, the tokens there. inside: by sample, then by process of the heads
+    group, the tokens held; `rank` is the place of this process in it. A group of one is None.
+    """
+
+    blocks: list[list[int]]
+    inside: list[tuple[int, ...]]
+    rank: int
+    heads: dist.ProcessGroup | None
+    ring: dist.ProcessGroup | None
+
+
+def _attend(plan: _Plan, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    if plan.heads is None:
+        return _attend_block(plan, q, k, v)
+    by_rank = list(zip(*plan.inside, strict=True))
+    received, degree = list(map(sum, by_rank)), len(by_rank)
+    sent = [received[plan.rank]] * degree
+    qkv = rearrange([q, k, v], "three s (p h) e -> (p s) (three h e)", p=degree)
+    qkv = _regroup(_exchange(qkv, sent, received, plan.heads), by_rank)
+    q, k, v = rearrange(qkv, "s (three h e) -> three s h e", three=3, e=q.shape[-1]).unbind(0)
+    attended = _regroup(_attend_block(plan, q, k, v), plan.inside)
+    return rearrange(_exchange(attended, received, sent, plan.heads), "(p s) w -> s (p w)", p=degree)
+
+
+def _attend_block(plan: _Plan, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    if plan.ring is None:
+        return segment_attention(q, k, v, plan.blocks[0])
+    return ring_attention(q, k, v, plan.blocks, plan.ring)
 
 
 @contextmanager

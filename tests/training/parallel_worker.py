@@ -19,6 +19,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch._dynamo.utils import counters
 from torch.distributed.tensor import DTensor
 
 from model.presets import VAE_PRESETS, DiTConfig
@@ -49,6 +50,8 @@ CONFIG = DiTConfig(
 )
 # Neither 45 + 7 tokens nor 24 + 2 divide by 2 or 4; two of the texts are shorter than a group of four processes.
 SIZES, TEXTS, CLEAN = [(3, 6, 10), (3, 4, 6), (1, 4, 4), (2, 2, 6)], [7, 2, 1, 5], [0, 1, 0, 0]
+COMPILER = "aot_eager"
+"""Captures, joins and differentiates graphs as any backend of torch.compile; only does not generate code for them."""
 NOISE = 1e-7
 """Norm of a gradient that is rounding: that of a key bias without a key norm, which softmax ignores."""
 
@@ -71,8 +74,8 @@ def _case(name: str, world: int, micro_batches: int = 1, network: str = "dit", *
 CASES = (
     _case("fsdp 2, micro-batches", 2, 2),
     _case("replicas 2, micro-batches", 2, 2, replicas=2),
-    _case("ulysses 2, recomputed", 2, ulysses=2, checkpointing="full"),
-    _case("ring 2, selective", 2, ring=2, checkpointing="selective"),
+    _case("ulysses 2, recomputed, offloaded", 2, ulysses=2, checkpointing="full", offload_activations=True),
+    _case("ring 2, selective, compiled", 2, ring=2, checkpointing="selective", compile=True),
     _case("vae, fsdp 2", 2, network="vae"),
     _case("vae in a context of 2", 2, network="vae", ulysses=2),
     _case("fsdp 4", 4),
@@ -129,7 +132,8 @@ def _video_loss(model: nn.Module, samples: Sequence[int]) -> Tensor:
     return (error + 1e-6 * posterior.kl()).sum() / len(SIZES)
 
 
-def _build(network: str) -> tuple[nn.Module, Loss]:
+def build(network: str) -> tuple[nn.Module, Loss]:
+    """A seeded network and its loss."""
     if network == "vae":
         return randomised(VAE_PRESETS["tiny"]), _video_loss
     return randomised(CONFIG), _flow_loss
@@ -190,12 +194,12 @@ def _differences(ours: Trained, alone: Trained) -> dict[str, float]:
 
 
 def _compare(case: Case) -> dict[str, float]:
-    model, loss = _build(case.network)
+    model, loss = build(case.network)
     alone = _train(model, loss, [range(len(SIZES))], Ranks(0, 1, 0, 1, torch.device("cpu")))
     ranks = open_ranks(case.settings)
-    model, loss = _build(case.network)
+    model, loss = build(case.network)
     released = {name: weight.clone() for name, weight in model.state_dict().items()}
-    parallelize(model, ranks, case.settings)
+    parallelize(model, ranks, case.settings, compiler=COMPILER)
     samples = list(range(len(SIZES)))[ranks.data_rank :: ranks.num_data_ranks]
     cut = -(-len(samples) // case.micro_batches)
     micro_batches = [samples[start : start + cut] for start in range(0, len(samples), cut)]
@@ -206,6 +210,9 @@ def _compare(case: Case) -> dict[str, float]:
     assert same, "a gathered weight is not the one that was shared out"
     differences = _differences(_train(model, loss, micro_batches, ranks), alone)
     held = sum(_local(weight).numel() for weight in model.parameters())
+    if case.settings.compile:
+        frames = counters["frames"]
+        assert frames["total"] == frames["ok"] > 0, "a block was not compiled"
     return differences | {"held": held / sum(weight.numel() for weight in released.values())}
 
 
