@@ -46,8 +46,8 @@ class CriticConfig:
 
 
 def critic_config(vae: VAEConfig) -> CriticConfig:
-    """As wide as the VAE is at its pixels, 64 at most."""
-    return CriticConfig(min(vae.block_out_channels[0], MAX_WIDTH))
+    """As wide as the VAE is at its pixels, in eights, from 8 to 64."""
+    return CriticConfig(max(min(vae.block_out_channels[0], MAX_WIDTH) // 8 * 8, 8))
 
 
 class PatchCritic(nn.Module):
