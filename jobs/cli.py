@@ -29,6 +29,7 @@ VERBS = {
     "annotators": "show how far people agree, and each annotator beside the others",
     "calibrate": "learn from people's verdicts which clips they would keep, and propose gates",
     "pack": "write the chosen clips into WebDataset shards",
+    "encode": "encode the packed clips into latent shards, ahead of the training stages that read latents",
     "train": "walk the training stages over the packed shards",
     "generate": "make videos from prompts, with a trained checkpoint or released weights",
     "weights": "inspect, convert or export weights of the networks",
