@@ -37,7 +37,6 @@ from model.text_settings import TextDropout
 from training.caption_settings import CaptionSettings
 from training.clip_tensors import generator_of
 from training.data import PackedClip, Sample, seed_of
-from training.lora import lora_facts
 from training.planner import video_tokens
 from training.stages import StageSettings
 
@@ -173,7 +172,7 @@ class FlowObjective:
         return mean_of(errors)
 
     def result(self) -> dict[str, Any]:
-        return {"network": "dit", "config": asdict(self.dit.config), **lora_facts(self.dit, self.stage.lora)}
+        return {"network": "dit", "config": asdict(self.dit.config)}
 
     def velocity(self, network: VideoDiT, batch: FlowBatch, guidance_B: Tensor | None) -> list[Tensor]:
         """What a network says of a batch; `guidance_B` are scales, not yet times 1000."""

@@ -89,12 +89,6 @@ class SampleWriter:
         *self.texts, self.empty = encode([*settings.sample_prompts, ""], kind)
         self.seeds = [seed_of("sample", settings.seed, number) for number in range(len(settings.sample_prompts))]
 
-    def due(self, step: int) -> bool:
-        """Whether samples are written after this step."""
-        every = self.stage.sample_every
-        at_end = step == self.stage.steps
-        return bool(self.settings.sample_prompts) and (at_end or bool(every and step % every == 0))
-
     def write(self, dit: VideoDiT, step: int, writes: bool = True) -> list[str]:
         """Sample with the network as it is (call it with averaged weights); returns the URIs of the videos.
 

@@ -14,6 +14,8 @@ TINY = DIT_PRESETS["tiny"]
 class SeededSource:
     """Latents with a small deviation and texts, all told apart by clip and variant."""
 
+    may_fork = True
+
     def latent(self, clip: PackedClip, seed: int | None) -> Tensor:
         shape = (16, (clip.num_frames - 1) // 4 + 1, clip.height // 8, clip.width // 8)
         mean = torch.randn(shape, generator=generator_of(seed_of("mean", clip.clip_id)))

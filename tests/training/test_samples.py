@@ -24,7 +24,7 @@ from training.samples import SampleShape, SampleWriter, common_shape
 from training.stages import StageSettings, TrainSettings
 
 PROMPTS = ("a red disc moves right", "a blue square", "ein grüner Kreis, der sich sehr lange und sehr weit bewegt " * 3)
-STAGE = StageSettings(name="video", shards={"video": 1}, steps=50, sample_every=20, shift=3.0)
+STAGE = StageSettings(name="video", shards={"video": 1}, shift=3.0)
 SETTINGS = TrainSettings(sample_prompts=PROMPTS, sample_steps=2, sample_guidance=4.0, seed=3)
 CLIPS = [clip_of("a", 5), clip_of("b", 5), clip_of("c", 9, 48)]
 
@@ -51,8 +51,8 @@ def dit() -> VideoDiT:
     return network
 
 
-def writer_of(folder: object, vae: CausalVideoVAE, stage: StageSettings = STAGE) -> SampleWriter:
-    return SampleWriter(Workspace(str(folder)), ("run", "video"), SETTINGS, stage, CLIPS, vae, encode)
+def writer_of(folder: object, vae: CausalVideoVAE) -> SampleWriter:
+    return SampleWriter(Workspace(str(folder)), ("run", "video"), SETTINGS, STAGE, CLIPS, vae, encode)
 
 
 def test_samples_are_of_the_shape_that_most_clips_have():
@@ -122,10 +122,3 @@ def test_a_process_that_does_not_write_takes_part_in_every_forward(tmp_path, vae
     assert writer_of(tmp_path, vae).write(dit, 20, writes=False) == []
     handle.remove()
     assert counted == [2] * 2 * len(PROMPTS) and not (tmp_path / "run").exists()
-
-
-def test_samples_are_due_at_the_end_and_in_between_where_asked(tmp_path, vae):
-    writer = writer_of(tmp_path, vae)
-    assert [step for step in range(1, 51) if writer.due(step)] == [20, 40, 50]
-    rare = writer_of(tmp_path, vae, STAGE.model_copy(update={"sample_every": 0, "shift": "tokens"}))
-    assert [step for step in range(1, 51) if rare.due(step)] == [50]
