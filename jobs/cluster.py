@@ -61,7 +61,11 @@ def _start(quiet: Mapping[str, Any]) -> None:
 
 
 def capacity(
-    workers: int, cpus_per_worker: float, memory_gib_per_worker: float, gpus_per_worker: float = 0.0
+    workers: int,
+    cpus_per_worker: float,
+    memory_gib_per_worker: float,
+    gpus_per_worker: float = 0.0,
+    remedy: str = "lower engine.workers, engine.cpus_per_worker or engine.memory_gib_per_worker",
 ) -> Capacity:
     """Compare a plan with the cluster before any work starts.
 
@@ -72,6 +76,7 @@ def capacity(
         cpus_per_worker: CPUs per actor.
         memory_gib_per_worker: expected memory per actor in GiB.
         gpus_per_worker: GPUs per actor.
+        remedy: what the user can change, for the message.
 
     Raises:
         UserError: not even the wanted actors fit; the message has the numbers.
@@ -89,7 +94,7 @@ def capacity(
             f"{f' and {gpus_per_worker:g} GPUs' if gpus_per_worker else ''}, "
             f"the cluster has {cpus:g} CPUs and {memory_gib:.1f} GiB"
             f"{f' and {gpus:g} GPUs' if gpus_per_worker else ''}, enough for {max(0, fitting)}; "
-            f"lower engine.workers, engine.cpus_per_worker or engine.memory_gib_per_worker"
+            f"{remedy}"
         )
     return Capacity(workers or fitting, cpus_per_worker)
 

@@ -129,8 +129,7 @@ class CheckpointStore:
             whole = {stem: named for stem, named in step.tensors.items() if stem != AVERAGE}
             return self.save(step.step, whole, step.state, wait=True, result=step.tensors.get(AVERAGE))
         self.wait()
-        content = {"step": step, **(facts or {})}
-        json.dumps(content)
+        content = json.loads(json.dumps({"step": step, **(facts or {})}))  # as it is now, whenever it is written
         folder, failure, digests = self._folder(step), None, {}
         if _is_first():
             try:

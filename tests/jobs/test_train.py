@@ -1,6 +1,11 @@
 """The verb `train`: what it prints, what it records, what it does not do twice."""
 
 import argparse
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +16,7 @@ from jobs.train import run
 from tests.training.moving_shapes import pack_shapes
 from training.stages import StageSettings, TrainSettings
 
+ROOT = Path(__file__).resolve().parents[2]
 STAGES = (
     StageSettings(name="vae", objective="vae", shards={"image": 1}, steps=2, batch=2, crop_px=16),
     StageSettings(name="image_256", shards={"image": 1}, steps=2, batch=2),
@@ -48,3 +54,25 @@ def test_missing_shards_are_the_users_to_pack(tmp_path):
     )
     with pytest.raises(UserError, match="dailies pack"):
         run(context)
+
+
+@pytest.mark.slow
+def test_what_stops_all_processes_of_torchrun_is_told_once(tmp_path):
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(
+        '[train]\nthreads = 1\n[[train.stages]]\nname = "vae"\nobjective = "vae"\nshards = { image = 1 }\nsteps = 2\n'
+    )
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "jobs"]
+    command += ["train", "--recipe", str(recipe), "--workspace", str(tmp_path / "workspace")]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode != 0
+    assert done.stderr.count("then `dailies pack` writes them") == 1, done.stderr
+
+
+def test_restarts_without_processes_and_processes_within_torchrun_are_refused(context, monkeypatch):
+    with pytest.raises(UserError, match="give --processes N"):
+        run(replace(context, args=argparse.Namespace(processes=0, restarts=2)))
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UserError, match="leave out one of the two"):
+        run(replace(context, args=argparse.Namespace(processes=2, restarts=0)))

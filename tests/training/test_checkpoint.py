@@ -76,8 +76,9 @@ def test_equal_states_give_equal_bytes(store, tmp_path):
 def test_the_training_goes_on_and_changes_its_weights_while_they_are_written(tmp_path):
     workspace = GatedWorkspace(str(tmp_path))
     store = CheckpointStore(workspace, "run", "vae")
-    tensors = values(1)
-    store.save(1, tensors, {})
+    tensors, facts = values(1), {"losses": [0.5]}
+    store.save(1, tensors, facts)
+    facts["losses"].append(0.4)
     for named in tensors.values():
         for tensor in named.values():
             tensor.zero_()
@@ -85,6 +86,7 @@ def test_the_training_goes_on_and_changes_its_weights_while_they_are_written(tmp
     workspace.gate.set()
     store.wait()
     assert store.steps() == [1]
+    assert store.state(1)["losses"] == [0.5]
     assert equal({stem: store.load_whole(1, stem) for stem in tensors}, 1)
 
 
