@@ -8,6 +8,7 @@ Each verb is one short module of this folder, imported only when it is asked for
 import argparse
 import errno
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 from types import ModuleType
@@ -36,6 +37,7 @@ VERBS = {
     "report": "write one HTML file that shows what became of everything",
     "trace": "tell the whole history of one clip",
     "demo": "run all of the above in order",
+    "train-tiny": "walk the whole training recipe on a toy set in minutes, and score what it learned",
 }
 
 
@@ -49,7 +51,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _verb_parser(verb: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=f"dailies {verb}", description=VERBS[verb].capitalize() + ".")
-    module = importlib.import_module(f"jobs.{verb}")
+    module = importlib.import_module(_module_of(verb))
     if not _needs_recipe(module):
         module.add_arguments(parser)
         return parser
@@ -62,6 +64,10 @@ def _verb_parser(verb: str) -> argparse.ArgumentParser:
     return parser
 
 
+def _module_of(verb: str) -> str:
+    return f"jobs.{verb.replace('-', '_')}"
+
+
 def _needs_recipe(module: ModuleType) -> bool:
     """A verb on files alone says `NEEDS_RECIPE = False`, takes no recipe or workspace and gets its arguments only."""
     return getattr(module, "NEEDS_RECIPE", True)
@@ -72,14 +78,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     known, _ = _parser().parse_known_args(given[:1])
     args = _verb_parser(known.verb).parse_args(given[1:])
+    from curation.tables import Workspace
     from jobs.config import Context, load_recipe, save_recipe
     from jobs.storage import open_workspace
 
-    module = importlib.import_module(f"jobs.{known.verb}")
+    module = importlib.import_module(_module_of(known.verb))
     try:
         if not _needs_recipe(module):
             return module.run(args)
         recipe = load_recipe(args.recipe, args.set)
+        if os.environ.get("RANK", "0") != "0":  # of the processes that torchrun started, the first one writes
+            return module.run(Context(recipe, Workspace(args.workspace), args))
         dry_run = getattr(args, "dry_run", False)  # of the verbs that have it
         workspace = open_workspace(args.workspace, writable=not dry_run)
         if not dry_run:
