@@ -2,14 +2,14 @@
 
 import copy
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from model.tiling import TILINGS, Tiling, tiles_in_time
+from model.tiling import TILINGS, Steps, Tiling, tiles_in_space, tiles_in_time
 from model.vae import CausalVideoVAE
 from tests.model.vae_pair import vae_pair
 
@@ -148,3 +148,29 @@ def test_what_cannot_be_tiled_is_refused_with_a_reason(pair: tuple[CausalVideoVA
         ours.encode_pieces([torch.zeros(1, 3, 2, 16, 16), torch.zeros(1, 3, 3, 16, 24)])
     with pytest.raises(ValueError, match="no frames at all"):
         ours.encode_pieces([])
+
+
+def plainly_mixed(video: Tensor, run: Callable[[Tensor], Tensor], tile: int, stride: int) -> Tensor:
+    """Rows of tiles of a picture's width put together without writing into anything, by the same ramp."""
+    parts = [run(video[..., start : start + tile]) for start in range(0, video.shape[-1], stride)]
+    overlap, whole = tile - stride, parts[0]
+    for start, part in zip(range(stride, video.shape[-1], stride), parts[1:], strict=True):
+        extent = min(overlap, part.shape[-1])
+        ramp = torch.arange(extent, dtype=video.dtype) / extent
+        mixed = whole[..., start : start + extent] * (1 - ramp) + part[..., :extent] * ramp
+        whole = torch.cat((whole[..., :start], mixed, part[..., extent:]), dim=-1)
+    return whole
+
+
+def test_gradients_through_tiles_are_those_of_tiles_mixed_without_writing_in_place() -> None:
+    torch.manual_seed(0)
+    layer = torch.nn.Conv3d(2, 2, (1, 1, 3), padding=(0, 0, 1)).double()
+    video = torch.randn(1, 2, 1, 4, 22, dtype=torch.float64, requires_grad=True)
+    steps = Steps(tile=8, stride=6, stride_out=6, overlap_out=2)
+    factor = torch.randn(1, 2, 1, 4, 22, dtype=torch.float64)
+    found, expected = [
+        torch.autograd.grad((whole.tanh() * factor).sum(), [video, *layer.parameters()])
+        for whole in (tiles_in_space(video, layer, steps), plainly_mixed(video, layer, 8, 6))
+    ]
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other)
