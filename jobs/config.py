@@ -30,6 +30,7 @@ from jobs.footage import FootageSettings
 from jobs.generate import GenerateSettings
 from jobs.pack import PackSettings
 from jobs.report import ReportSettings
+from jobs.toy_settings import ToySettings
 from training.stages import TrainSettings
 
 
@@ -48,6 +49,7 @@ class Recipe(BaseModel, frozen=True, extra="forbid"):
     train: TrainSettings = Field(default_factory=TrainSettings)
     generate: GenerateSettings = Field(default_factory=GenerateSettings)
     report: ReportSettings = Field(default_factory=ReportSettings)
+    toy: ToySettings = Field(default_factory=ToySettings)
 
     @property
     def digest(self) -> str:

@@ -23,8 +23,8 @@ COLOURS = {"red": (225, 40, 40), "green": (40, 200, 60), "blue": (50, 80, 235), 
 SHAPES = ("disc", "square", "triangle")
 DIRECTIONS = {"right": (1, 0), "left": (-1, 0), "down": (0, 1), "up": (0, -1)}
 FRAME_RATE = 8.0
-WAY_PER_FRAME = 0.045  # at most so far; a clip's whole way is no longer than LONGEST_WAY
-LONGEST_WAY = 0.36
+WAY_PER_FRAME = 0.04  # at most so far; a clip's whole way is no longer than LONGEST_WAY
+LONGEST_WAY = 0.32
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Scene:
     @property
     def is_clear(self) -> bool:
         """Whether the simulated annotator keeps it for fine-tuning: the shape is large and stands out."""
-        return self.radius >= 0.19 and self.ground <= 60
+        return self.radius >= 0.24 and self.ground <= 60
 
 
 def caption_of(colour: str, shape: str, direction: str = "") -> str:
@@ -63,7 +63,7 @@ def scene_of(number: int, seed: int) -> Scene:
     along, across = rng.uniform(-0.02, 0.02), rng.uniform(-0.15, 0.15)
     dx, dy = DIRECTIONS[direction]
     x, y = 0.5 + abs(dx) * along + abs(dy) * across, 0.5 + abs(dy) * along + abs(dx) * across
-    radius, ground = float(rng.uniform(0.17, 0.22)), int(rng.integers(25, 90))
+    radius, ground = float(rng.uniform(0.21, 0.27)), int(rng.integers(25, 90))
     return Scene(content_id("shapes", seed, number), colour, shape, direction, float(x), float(y), radius, ground)
 
 
