@@ -174,3 +174,27 @@ def test_gradients_through_tiles_are_those_of_tiles_mixed_without_writing_in_pla
     ]
     for one, other in zip(found, expected, strict=True):
         torch.testing.assert_close(one, other)
+
+
+def test_gradients_of_the_vae_in_tiles_are_the_slopes_of_its_loss(pair: tuple[CausalVideoVAE, Any]) -> None:
+    vae = copy.deepcopy(pair[0]).double()
+    tiling = Tiling(tile_px=16, overlap_px=8, tile_frames=8, overlap_frames=4)
+    generator = torch.Generator().manual_seed(2)
+    video = torch.rand(1, 3, 13, 24, 16, generator=generator).double() * 2 - 1
+    assert vae.encode(video, tiling).mean.shape == (1, 16, 4, 3, 2)
+
+    def loss() -> Tensor:
+        posterior = vae.encode(video, tiling)
+        return (vae.decode(posterior.mean, tiling) - video).square().mean() + 1e-3 * posterior.kl().mean()
+
+    weights = list(vae.parameters())
+    gradients = torch.autograd.grad(loss(), weights)
+    way = [torch.randn(weight.shape, generator=generator).double() * weight.abs().mean() for weight in weights]
+    values, step = [], 1e-7
+    with torch.no_grad():
+        for sign in (1, -2):
+            for weight, part in zip(weights, way, strict=True):
+                weight.add_(part, alpha=sign * step)
+            values.append(loss())
+    slope = sum((gradient * part).sum() for gradient, part in zip(gradients, way, strict=True))
+    torch.testing.assert_close(slope, (values[0] - values[1]) / (2 * step), rtol=1e-5, atol=0)
