@@ -12,8 +12,9 @@ changed shards are a new run, beside the old one.
 """
 
 import json
+import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -23,7 +24,7 @@ from torch import nn
 from curation.records import UserError, content_id
 from curation.tables import TrainRead, Workspace
 from model.dit import VideoDiT
-from model.presets import DIT_PRESETS, VAE_PRESETS, DiTConfig
+from model.presets import DIT_PRESETS, VAE_PRESETS, DiTConfig, VAEConfig
 from model.text import TextEncoder
 from model.vae import CausalVideoVAE
 from training.captions import caption_texts
@@ -35,10 +36,12 @@ from training.encoding import EncodedSource, open_encoded_source
 from training.flow_objective import FlowObjective
 from training.loop import CRITIC, Objective, OnStep, StageRun
 from training.lora import add_lora
+from training.memory import available_bytes, check_fits
 from training.metrics import Curves, Metrics
 from training.networks import Network, load_network, make_text_encoder, open_text_encoder
 from training.parallel import Ranks, open_ranks, parallelize, sum_over_data
 from training.planner import StepPlanner, count_reads, transformer_cost, vae_cost, walk
+from training.samples import SampleWriter
 from training.stages import StageSettings, TrainSettings
 from training.start import check_starts, origin_of, starting_files, starting_weights
 from training.throughput import device_peak_flops
@@ -80,7 +83,9 @@ class TrainingRun:
         self.held_out_ids = held_out_ids(self.library.clips, settings.held_out)
         self.shards = sorted({shard.sha256 for group in self.library.shards.values() for shard in group})
         self.run_id = run_id_of(settings, self.shards)
-        self._source: EncodedSource | None = None
+        self._sources: dict[str, EncodedSource] = {}  # by the stage of their VAE
+        self._vaes: dict[str, CausalVideoVAE] = {}
+        self._text: TextEncoder | None = None
         self.text_encoder_id = self._make_text_encoder()
         self.metrics = Metrics(
             workspace,
@@ -108,7 +113,7 @@ class TrainingRun:
         started_s = time.perf_counter()
         began_at = stage.steps
         if not self.finished(stage):
-            began_at = self._stage_run(stage, on_step).run()
+            began_at = self._stage_run(stage, on_step).run() if stage.steps else self._pass_on(stage)
         rows = self.metrics.held_out(stage.name)
         reads = count_reads(self._stream(stage), stage) if stage.shards else {}
         return StageResult(
@@ -135,6 +140,12 @@ class TrainingRun:
             for clip_id, seen in sorted(steps.items())
         ]
 
+    def _pass_on(self, stage: StageSettings) -> int:
+        """A stage of no steps: its result is what it starts from."""
+        with starting_weights(stage, self.settings, self.store) as start:
+            self.store(stage).save_result(0, dict(start.tensors()), {"result": start.result()})
+        return 0
+
     def _stage_run(self, stage: StageSettings, on_step: OnStep) -> StageRun:
         store = self.store(stage)
         self.metrics.drop_beyond(stage.name, max(store.steps(), default=-1), self._names_after(stage))
@@ -152,11 +163,13 @@ class TrainingRun:
             self.ranks,
             on_step,
             seed=self.settings.seed,
-            workers=self.settings.parallel.loader_workers,
+            workers=self._workers(objective),
+            on_sample=self._sampler(stage, objective),
         )
 
     def _objective(self, stage: StageSettings) -> Objective:
         with starting_weights(stage, self.settings, self.store) as start:
+            self._check_fits(stage, start.config)
             network = start.network()
             if stage.lora is not None and isinstance(network, VideoDiT):
                 add_lora(network, stage.lora, seed_of("lora", self.settings.seed, stage.name))
@@ -170,6 +183,14 @@ class TrainingRun:
             teacher = self._spread(start.teacher.network())
         assert isinstance(teacher, VideoDiT)
         return DistillationObjective(network, teacher, source, stage, captions, self.ranks.device)
+
+    def _check_fits(self, stage: StageSettings, config: DiTConfig | VAEConfig) -> None:
+        """Refuse before anything is loaded what the device cannot hold; the VAE's crops are small beside it."""
+        if stage.steps and isinstance(config, DiTConfig):
+            neighbours = int(os.environ.get("LOCAL_WORLD_SIZE", "1")) if self.ranks.device.type == "cpu" else 1
+            available = available_bytes(self.ranks.device) // neighbours
+            clips, text_tokens = self._apart(stage, held_out=False), self.settings.text.max_tokens
+            check_fits(config, stage, self.settings.parallel, clips, text_tokens, available, self.ranks.world_size)
 
     def _spread(self, network: Network) -> Network:
         parallelize(network, self.ranks, self.settings.parallel)
@@ -193,19 +214,43 @@ class TrainingRun:
 
     def _encoded_source(self, stage: StageSettings, config: DiTConfig) -> EncodedSource:
         """What encodes clips for the transformer: the last VAE above, and the text encoders."""
-        if self._source is None:
-            above = self.settings.stages[: self.settings.stages.index(stage)]
-            vae = load_network(self.store([other for other in above if other.objective == "vae"][-1]))
-            assert isinstance(vae, CausalVideoVAE)
-            vae.eval().requires_grad_(False).to(self.ranks.device)
-            text = None
-            if not self.settings.latents.cached:
-                text = open_text_encoder(self.workspace, self.settings.text, self.text_encoder_id)
+        name, vae = self._frozen_vae(stage)
+        if name not in self._sources:
+            text = None if self.settings.latents.cached else self._text_encoder()
+            if text is not None:
                 _check_widths(text, config)
-            self._source = open_encoded_source(
+            self._sources[name] = open_encoded_source(
                 self.workspace, self.settings, vae, text, self.library, self.text_encoder_id
             )
-        return self._source
+        return self._sources[name]
+
+    def _frozen_vae(self, stage: StageSettings) -> tuple[str, CausalVideoVAE]:
+        """The result of the last VAE stage above, with that stage's name."""
+        above = self.settings.stages[: self.settings.stages.index(stage)]
+        last = [other for other in above if other.objective == "vae"][-1]
+        if last.name not in self._vaes:
+            vae = load_network(self.store(last))
+            assert isinstance(vae, CausalVideoVAE)
+            self._vaes[last.name] = vae.eval().requires_grad_(False).to(self.ranks.device)
+        return last.name, self._vaes[last.name]
+
+    def _text_encoder(self) -> TextEncoder:
+        if self._text is None:
+            self._text = open_text_encoder(self.workspace, self.settings.text, self.text_encoder_id)
+        return self._text
+
+    def _sampler(self, stage: StageSettings, objective: Objective) -> Callable[[int], None] | None:
+        """Writes sample videos of the recipe's prompts; all processes call it together."""
+        dit, clips = objective.model, self._apart(stage, held_out=False)
+        if not self.settings.sample_prompts or not clips or not isinstance(dit, VideoDiT):
+            return None
+        vae, encode = self._frozen_vae(stage)[1], self._text_encoder().encode
+        writer = SampleWriter(self.workspace, self._parts(stage.name), self.settings, stage, clips, vae, encode)
+
+        def write(step: int) -> None:
+            writer.write(dit, step, self.ranks.is_main)
+
+        return write
 
     def _stream(self, stage: StageSettings) -> SampleStream:
         by_source: dict[str, list[PackedClip]] = {source: [] for source in stage.shards}
@@ -233,6 +278,11 @@ class TrainingRun:
 
     def _parts(self, name: str) -> tuple[str, str, str]:
         return CHECKPOINTS, self.run_id, name
+
+    def _workers(self, objective: Objective) -> int:
+        """Processes that read ahead; encoding on the fly stays with the encoders, which no fork should take along."""
+        encodes = isinstance(objective.model, VideoDiT) and not self.settings.latents.cached
+        return 0 if encodes else self.settings.parallel.loader_workers
 
     def _names_after(self, stage: StageSettings) -> tuple[str, ...]:
         names = [other.name for other in self.settings.stages]
@@ -269,7 +319,7 @@ NOT_LEARNED = {
     "keep_last": True,
     "latents": {"cached"},
     "parallel": {
-        "replicas", "shards", "ulysses", "ring", "tensor", "checkpointing", "offload_activations", "compile",
+        "replicas", "shards", "ulysses", "ring", "checkpointing", "offload_activations", "compile",
         "loader_workers",
     },
 }  # fmt: skip

@@ -132,8 +132,6 @@ class StageRun:
             fetched = iter(loader)
             for step in range(first + 1, self.stage.steps + 1):
                 self._step(step, fetched, loader)
-            if not self.stage.steps:
-                self._save(0, self.planner.state())
         except NonFiniteLossError as fault:
             self.store.wait()
             raise UserError(_fault_text(fault, self.stage, self.store)) from fault
