@@ -48,7 +48,7 @@ def footage(folder: Path) -> dict[str, list[PackedClip]]:
                 stream = file.streams.video[0]
                 width, height, rate = stream.width, stream.height, float(stream.average_rate or 24)
                 seconds = (file.duration or 0) / 1e6
-        except (av.FFmpegError, IndexError) as error:
+        except (OSError, ValueError, IndexError) as error:
             print(f"left out {path.name}: {error}")
             continue
         side = _bucket(width, height)
