@@ -8,7 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from jobs.sampling import png
+from curation.drawing import png
 from jobs.shapes import Scene
 from jobs.shapes_score import Seen
 
@@ -25,7 +25,7 @@ def contact_sheet(scenes: Sequence[Scene], samples: Sequence[np.ndarray], seen: 
     cells = [_cell(*row) for row in list(zip(scenes, samples, seen, strict=True))[:: max(1, len(scenes) // SHOWN)]]
     cells += [np.zeros_like(cells[0])] * (-len(cells) % COLUMNS)
     rows = [np.concatenate(cells[start : start + COLUMNS], axis=1) for start in range(0, len(cells), COLUMNS)]
-    return png(np.concatenate(rows))
+    return png(np.concatenate(rows)[..., ::-1])
 
 
 def _cell(scene: Scene, frames: np.ndarray, seen: Seen) -> np.ndarray:
@@ -51,7 +51,7 @@ def curves(rows: Sequence[Mapping[str, Any]]) -> bytes:
     panels = [_panel(stage, own) for stage, own in by_stage.items()]
     panels += [np.zeros_like(panels[0])] * (-len(panels) % COLUMNS)
     lines = [np.concatenate(panels[start : start + COLUMNS], axis=1) for start in range(0, len(panels), COLUMNS)]
-    return png(np.concatenate(lines))
+    return png(np.concatenate(lines)[..., ::-1])
 
 
 def _panel(stage: str, rows: Sequence[Mapping[str, Any]]) -> np.ndarray:

@@ -1,6 +1,6 @@
 """Settings of the tiny run: the sizes of its clips, and how its samples are scored. `[toy]` of a recipe."""
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, field_validator
 
 
 class ClipSet(BaseModel, frozen=True, extra="forbid"):
@@ -10,6 +10,13 @@ class ClipSet(BaseModel, frozen=True, extra="forbid"):
     num_frames: int = Field(ge=1, description="4n + 1; 1 makes stills")
     scenes: int = Field(default=0, ge=0, description="scenes of this set, from the first; 0 = all")
     chosen: bool = Field(default=False, description="only what the simulated annotator keeps")
+
+    @field_validator("num_frames")
+    @classmethod
+    def _fits_the_vae(cls, num_frames: int) -> int:
+        if num_frames % 4 != 1:
+            raise ValueError(f"num_frames must be 4n + 1 (1, 5, 9, ...), got {num_frames}")
+        return num_frames
 
 
 class ToySettings(BaseModel, frozen=True, extra="forbid"):
