@@ -6,7 +6,7 @@
 torch.distributed.checkpoint decides who writes and who reads which part of a tensor (a part that several processes have
 is written once; reading works on any number of processes). This file is its storage: safetensors on a folder or an
 object store. Torch's own storage pickles its index; its Hugging Face storage does not, but knows local paths alone and
-takes no digests. The layout is the latter's (where a chunk lies in its tensor is in the header, `DCP_SHARDING_INFO`), so
+takes no digests. The layout is the latter's (a chunk's place in its tensor is in the header, `DCP_SHARDING_INFO`), so
 torch's HuggingFaceStorageReader opens such a folder, too.
 
 Every file's digest is taken while it is written. A local file is forced to the disk before its checkpoint counts, which

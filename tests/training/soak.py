@@ -42,20 +42,21 @@ class Run:
         pack_shapes(workspace, "image", count=8)
         pack_shapes(workspace, "video", count=6, num_frames=5)
 
-    def start(self) -> subprocess.Popen:
-        worker = ["tests.training.soak_worker", str(self.folder), str(self.loader_workers)]
+    def start(self, *end: str) -> subprocess.Popen:
+        worker = ["tests.training.soak_worker", str(self.folder), str(self.loader_workers), *end]
         launch = ["-m", *worker]
         if self.num_ranks > 1:
             launch = ["-m", "torch.distributed.run", "--nproc-per-node", str(self.num_ranks), "--standalone", *launch]
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-        return subprocess.Popen(
-            [sys.executable, *launch],
-            cwd=ROOT,
-            env=environment,
-            stdout=subprocess.DEVNULL,
-            stderr=(self.folder / "errors.txt").open("ab"),
-            start_new_session=True,
-        )
+        with (self.folder / "errors.txt").open("ab") as errors:
+            return subprocess.Popen(
+                [sys.executable, *launch],
+                cwd=ROOT,
+                env=environment,
+                stdout=subprocess.DEVNULL,
+                stderr=errors,
+                start_new_session=True,
+            )
 
     def finish(self) -> None:
         process = self.start()

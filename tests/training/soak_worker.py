@@ -3,6 +3,7 @@
 python -m tests.training.soak_worker WORKSPACE LOADER_WORKERS
 """
 
+import os
 import sys
 
 import torch
@@ -32,8 +33,14 @@ def settings(loader_workers: int = 0) -> TrainSettings:
 def main() -> None:
     torch.set_num_threads(1)
     run = TrainingRun(Workspace(sys.argv[1]), settings(int(sys.argv[2])))
+    last_stage, last_step = sys.argv[3].split(":") if len(sys.argv) > 3 else ("", "0")
+
+    def end_at(stage: str, step: int) -> None:
+        if (stage, step) == (last_stage, int(last_step)):
+            os._exit(1)
+
     for stage in run.settings.stages:
-        run.train(stage, lambda step, loss: None)
+        run.train(stage, lambda step, loss, name=stage.name: end_at(name, step))
 
 
 if __name__ == "__main__":
