@@ -222,7 +222,10 @@ def test_shards_hold_what_was_chosen_and_the_same_bytes_by_any_number_of_workers
 @pytest.mark.slow
 @pytest.mark.usefixtures("local_ray")
 def test_members_have_no_bars_and_their_facts_name_the_crop(tmp_path):
-    context = context_of(tmp_path, [20.0, 20.0], num_shots=2, bar_px=16)
+    context = context_of(tmp_path, [20.0, 20.0], num_shots=2, bar_px=24)
+    square = context.recipe.pack.stages["video"].model_copy(update={"max_crop": 0.8})  # of a picture of 320 x 132
+    packed = context.recipe.pack.model_copy(update={"stages": {"video": square}})
+    context = dataclasses.replace(context, recipe=context.recipe.model_copy(update={"pack": packed}))
     crops = find_crops(context)
     assert pack(context).results == 2
     items = [
