@@ -12,6 +12,7 @@ What uses torch's global generator (stochastic rounding) finds it seeded anew at
 
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -132,12 +133,15 @@ class StageRun:
             fetched = iter(loader)
             for step in range(first + 1, self.stage.steps + 1):
                 self._step(step, fetched, loader)
-        except NonFiniteLossError as fault:
             self.store.wait()
-            raise UserError(_fault_text(fault, self.stage, self.store)) from fault
+        except BaseException as fault:
+            with suppress(UserError):  # of two causes the first is told
+                self.store.wait()
+            if isinstance(fault, NonFiniteLossError):
+                raise UserError(_fault_text(fault, self.stage, self.store)) from fault
+            raise
         finally:
             loader.close()
-            self.store.wait()  # a checkpoint that is being written is finished, whatever ended the run
         return first
 
     def _batches(self, first: int) -> Iterator[Sequence[Sample]]:
