@@ -3,11 +3,15 @@
 checkpoints/<run_id>/metrics.jsonl + run.json + train_reads --> Training
 """
 
+import base64
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from statistics import median
 from typing import TYPE_CHECKING, Any
+
+from pyarrow import fs as pafs
 
 from curation.records import UserError
 from curation.tables import TrainRead, Workspace
@@ -18,10 +22,12 @@ if TYPE_CHECKING:
 
 CHECKPOINTS = "checkpoints"
 MEANINGS = {
-    "vae": "Loss: L1 distance between a crop and its reconstruction plus the weighted KL term. Held out: L1 of whole "
-    "clips, by the averaged weights",
+    "vae": "Loss: L1 distance between a crop and its reconstruction, plus the weighted KL, perceptual and adversarial "
+    "terms of the recipe. Held out: L1 of whole clips, by the averaged weights",
     "flow": "Loss: squared error of the predicted velocity at random noise levels. Held out: the same error at fixed "
     "levels with noise fixed per clip, by the averaged weights, so that only learning can move it",
+    "distill": "Loss: squared distance between the student's one forward, told a guidance scale, and its teacher's "
+    "guided two. Held out: the same at fixed noise levels and scales, by the averaged weights",
 }
 
 
@@ -46,6 +52,8 @@ class TrainedStage:
     num_clips_read: int
     num_reads: int
     held_out: tuple[Measured, ...]
+    speed: str = ""
+    sheet: str = ""  # data URI of the newest sample videos' contact sheet; empty where the stage wrote none
 
 
 @dataclass(frozen=True)
@@ -73,7 +81,10 @@ def training(workspace: Workspace, recipe: "Recipe", reads: Iterable[TrainRead])
         runs.add(read.run_id)
         if read.run_id == run_id:
             clips[read.stage][read.clip_id] = read.times
-    stages = tuple(_stage(name, recipe, own, clips[name]) for name, own in by_stage.items())
+    stages = tuple(
+        replace(_stage(name, recipe, own, clips[name]), sheet=_sheet(workspace, run_id, name))
+        for name, own in by_stage.items()
+    )
     return Training(run_id, stages, _num_held_out(workspace, run_id), tuple(sorted(runs - {run_id})))
 
 
@@ -120,7 +131,31 @@ def _stage(name: str, recipe: "Recipe", rows: list[dict[str, Any]], clips: Mappi
         num_clips_read=len(clips),
         num_reads=sum(clips.values()),
         held_out=tuple(_measured(held_out)),
+        speed=_speed([row["speed"] for row in steps if "speed" in row]),
     )
+
+
+def _speed(windows: list[dict[str, float]]) -> str:
+    """The median of the stage: what the step before and the step after have in common, whatever a machine was doing."""
+    if not windows:
+        return ""
+    typical = {name: median(window.get(name, 0.0) for window in windows) for name in windows[0]}
+    parts = [f"{typical['tokens_per_s']:,.0f} video tokens a second"]
+    if "mfu" in typical:
+        parts.append(f"{typical['mfu']:.0%} of the device's peak")
+    return ", ".join([*parts, f"{typical['stall']:.1%} of the time waiting for data"])
+
+
+def _sheet(workspace: Workspace, run_id: str, stage: str) -> str:
+    """The contact sheet of the stage's newest sample videos, as a picture that lies in the page."""
+    folder = (CHECKPOINTS, run_id, stage, "samples")
+    selector = pafs.FileSelector(workspace.path(*folder), allow_not_found=True)
+    steps = sorted(info.base_name for info in workspace.fs.get_file_info(selector))
+    written = [step for step in steps if workspace.exists(*folder, step, "sheet.png")]
+    if not written:
+        return ""
+    picture = base64.b64encode(workspace.read_bytes(*folder, written[-1], "sheet.png")).decode()
+    return f"data:image/png;base64,{picture}"
 
 
 def _measured(rows: list[dict[str, Any]]) -> list[Measured]:
