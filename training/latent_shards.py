@@ -19,6 +19,7 @@ import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -68,7 +69,7 @@ class StoredTensors:
 
     def __init__(self, data: memoryview | bytearray) -> None:
         length = int.from_bytes(data[:8], "little")
-        self._header: dict[str, Any] = json.loads(bytes(data[8 : 8 + length]))
+        self._header = _parsed(bytes(data[8 : 8 + length]))
         self._data, self._start = data, 8 + length
 
     @property
@@ -90,6 +91,12 @@ class StoredTensors:
     def variant(self, number: int) -> TextState:
         """The text of a caption variant."""
         return self.text(self.metadata["variants"].split(",")[number])
+
+
+@lru_cache(maxsize=4096)
+def _parsed(header: bytes) -> dict[str, Any]:
+    """The header of a file; clips of one size with texts of one length have the same."""
+    return json.loads(header)
 
 
 def to_member(clip_id: str, encoding: Encoding, facts: Mapping[str, Any]) -> TarMember:
