@@ -37,6 +37,7 @@ from model.rows import WholeRows
 from tests.model.reference import reference_of
 from tests.model.seeded import randomised
 from training.activation_checkpoint import Checkpointing, apply_checkpointing
+from training.throughput import measured_peak_flops, synchronise
 
 VALID_TEXT, PADDED_TEXT = 64, 256
 DEPTH = (4, 8)
@@ -120,25 +121,6 @@ def velocity_of(network: nn.Module, variant: Variant, batch: dict[str, Tensor]) 
         return torch.stack(network(list(batch["latents"]), batch["t"], text, batch["pooled"]))
     inputs = (batch["latents"], batch["t"], batch["text"], batch["mask"], batch["pooled"])
     return network(*inputs, return_dict=False)[0]
-
-
-def synchronise(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-
-
-def measure_peak_flops(device: torch.device, dtype: torch.dtype) -> float:
-    """Operations a second of the best of ten large matrix products."""
-    side = 8192 if device.type == "cuda" else 512
-    a, b = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
-    times = []
-    for _ in range(10):
-        synchronise(device)
-        started_s = time.perf_counter()
-        torch.mm(a, b)
-        synchronise(device)
-        times.append(time.perf_counter() - started_s)
-    return 2 * side**3 / min(times)
 
 
 def prepare(network: nn.Module, variant: Variant, bucket: Bucket) -> Callable[[], None]:
@@ -242,7 +224,7 @@ def main(arguments: Sequence[str]) -> int:
         theirs = reference_of(ours)
     for network in (ours, theirs):
         nn.Module.to(network, dtype)
-    peak_flops = measure_peak_flops(device, dtype)
+    peak_flops = measured_peak_flops(device, dtype)
     print(json.dumps({"peak_tflop_per_s": round(peak_flops / 1e12, 2), "set_up_s": round(_since(started_s), 1)}))
     rows: list[dict[str, Any]] = []
     for bucket in SMALL if small else FULL:
