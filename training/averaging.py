@@ -22,9 +22,7 @@ from model.weight_config import config_from_row
 from model.weight_facts import file_digest
 from model.weight_files import open_weights
 from model.weights import NetworkWeights, identify
-from training.checkpoint import CheckpointStore
-
-AVERAGE = "average"
+from training.checkpoint import AVERAGE, CheckpointStore
 
 
 @contextmanager

@@ -106,8 +106,8 @@ class CheckpointStore:
 
     def save(
         self,
-        step: int | Checkpoint,
-        tensors: Mapping[str, NamedTensors] | None = None,
+        step: int,
+        tensors: Mapping[str, NamedTensors],
         facts: Mapping[str, Any] | None = None,
         wait: bool = False,
         result: NamedTensors | None = None,
@@ -125,9 +125,6 @@ class CheckpointStore:
         Raises:
             UserError: this checkpoint (`wait`, `result`) or the one before could not be written.
         """
-        if isinstance(step, Checkpoint):
-            whole = {stem: named for stem, named in step.tensors.items() if stem != AVERAGE}
-            return self.save(step.step, whole, step.state, wait=True, result=step.tensors.get(AVERAGE))
         self.wait()
         content = json.loads(json.dumps({"step": step, **(facts or {})}))  # as it is now, whenever it is written
         folder, failure, digests = self._folder(step), None, {}
@@ -142,11 +139,10 @@ class CheckpointStore:
         writer = ShardWriter(
             self.workspace, folder, lambda others: self._commit(step, content, {**digests, **others}), failure
         )
-        flat = {f"{stem}/{name}": tensor for stem, named in (tensors or {}).items() for name, tensor in named.items()}
+        flat = {f"{stem}/{name}": tensor for stem, named in tensors.items() for name, tensor in named.items()}
         self._pending = _Pending(step, self._write(flat, writer))
         if wait:
             self.wait()
-        return None
 
     def save_result(self, step: int, average: NamedTensors, facts: Mapping[str, Any]) -> None:
         """The checkpoint of a finished stage: the averaged weights alone, whole; comes back when it is there."""

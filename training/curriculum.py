@@ -163,7 +163,7 @@ class TrainingRun:
             self.ranks,
             on_step,
             seed=self.settings.seed,
-            workers=self._workers(objective),
+            workers=self._workers(stage),
             on_sample=self._sampler(stage, objective),
         )
 
@@ -226,8 +226,7 @@ class TrainingRun:
 
     def _frozen_vae(self, stage: StageSettings) -> tuple[str, CausalVideoVAE]:
         """The result of the last VAE stage above, with that stage's name."""
-        above = self.settings.stages[: self.settings.stages.index(stage)]
-        last = [other for other in above if other.objective == "vae"][-1]
+        last = [other for other in self.settings.above(stage) if other.network == "vae"][-1]
         if last.name not in self._vaes:
             vae = load_network(self.store(last))
             assert isinstance(vae, CausalVideoVAE)
@@ -279,10 +278,10 @@ class TrainingRun:
     def _parts(self, name: str) -> tuple[str, str, str]:
         return CHECKPOINTS, self.run_id, name
 
-    def _workers(self, objective: Objective) -> int:
-        """Processes that read ahead; encoding on the fly stays with the encoders, which no fork should take along."""
-        encodes = isinstance(objective.model, VideoDiT) and not self.settings.latents.cached
-        return 0 if encodes else self.settings.parallel.loader_workers
+    def _workers(self, stage: StageSettings) -> int:
+        """Processes that read ahead, where what they read may be read in a fork."""
+        may_fork = stage.network == "vae" or self._sources[self._frozen_vae(stage)[0]].may_fork
+        return self.settings.parallel.loader_workers if may_fork else 0
 
     def _names_after(self, stage: StageSettings) -> tuple[str, ...]:
         names = [other.name for other in self.settings.stages]

@@ -7,7 +7,6 @@ encoders are made from the packed captions: the same captions and seed give the 
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -18,6 +17,7 @@ from model.presets import DiTConfig, VAEConfig
 from model.text import TextEncoder
 from model.text_tiny import build_tiny_text_encoder
 from model.vae import CausalVideoVAE
+from model.weight_config import config_from_row
 from training.checkpoint import AVERAGE, CheckpointStore
 from training.stages import TextSettings
 
@@ -48,16 +48,10 @@ def load_network(store: CheckpointStore) -> Network:
         UserError: the file of the weights is damaged.
     """
     step = max(store.steps())
-    checkpoint = store.load(step, (AVERAGE,))
-    result = checkpoint.state["result"]
-    config_type = VAEConfig if result["network"] == "vae" else DiTConfig
-    network = build_network(config_type(**{name: _tuples(value) for name, value in result["config"].items()}), 0)
-    network.load_state_dict(checkpoint.tensors[AVERAGE])
+    result = store.state(step)["result"]
+    network = build_network(config_from_row({"network": result["network"], **result["config"]}), 0)
+    network.load_state_dict(store.load_whole(step, AVERAGE))
     return network
-
-
-def _tuples(value: Any) -> Any:
-    return tuple(map(_tuples, value)) if isinstance(value, list) else value
 
 
 def make_text_encoder(workspace: Workspace, corpus: Sequence[str], seed: int) -> str:

@@ -180,6 +180,11 @@ class StageSettings(BaseModel, frozen=True, extra="forbid"):
         default=50, ge=1, description="steps between checkpoints; the last step always has one"
     )
 
+    @property
+    def network(self) -> Literal["vae", "dit"]:
+        """What the stage trains."""
+        return "vae" if self.objective == "vae" else "dit"
+
     @model_validator(mode="after")
     def _fits_the_networks(self) -> Self:
         if (self.steps and not self.shards) or any(share <= 0 for share in self.shards.values()):
@@ -241,13 +246,17 @@ class TrainSettings(BaseModel, frozen=True, extra="forbid"):
     keep_last: int = Field(default=2, ge=1, description="checkpoints kept per stage")
     stages: tuple[StageSettings, ...] = Field(default=(), description="the curriculum, `[[train.stages]]`")
 
+    def above(self, stage: StageSettings) -> tuple[StageSettings, ...]:
+        """The stages that come before one."""
+        return self.stages[: self.stages.index(stage)]
+
     @model_validator(mode="after")
     def _stages_are_in_order(self) -> Self:
         names = [stage.name for stage in self.stages]
         repeated = sorted({name for name in names if names.count(name) > 1})
         if repeated:
             raise ValueError(f"names of train.stages must differ, but {repeated} occur more than once in {names}")
-        kinds = ["vae" if stage.objective == "vae" else "dit" for stage in self.stages]
+        kinds = [stage.network for stage in self.stages]
         if "dit" in kinds and "vae" not in kinds[: kinds.index("dit")]:
             raise ValueError(
                 f"stage {names[kinds.index('dit')]!r} trains on latents, but no `vae` stage comes before it "

@@ -119,8 +119,8 @@ def origin_of(stage: StageSettings, settings: TrainSettings) -> Origin:
     Raises:
         UserError: something that is neither a stage above of the same network nor a file, or several of other kinds.
     """
-    above = settings.stages[: settings.stages.index(stage)]
-    same = [other.name for other in above if _network_kind(other) == _network_kind(stage)]
+    above = settings.above(stage)
+    same = [other.name for other in above if other.network == stage.network]
     named = stage.start_from
     if not named:
         return Origin(tuple(same[-1:]))
@@ -134,11 +134,10 @@ def origin_of(stage: StageSettings, settings: TrainSettings) -> Origin:
             continue
         said = f"stage {stage.name!r} starts from {name!r}"
         legal = f"stages above with the same network are {', '.join(same) or 'none'}"
-        if name in everywhere and _network_kind(everywhere[name]) != _network_kind(stage):
+        if name in everywhere and everywhere[name].network != stage.network:
             kinds = {"vae": "VAE", "dit": "transformer"}
             raise UserError(
-                f"{said}, which trains the {kinds[_network_kind(everywhere[name])]}, not the "
-                f"{kinds[_network_kind(stage)]}; {legal}"
+                f"{said}, which trains the {kinds[everywhere[name].network]}, not the {kinds[stage.network]}; {legal}"
             )
         if name in everywhere:
             raise UserError(f"{said}, which does not come before it; {legal}")
@@ -215,7 +214,7 @@ def _teacher_above(
     stage: StageSettings, settings: TrainSettings, store_of: Callable[[StageSettings], CheckpointStore]
 ) -> Origin:
     """The last stage above whose network embeds no scale."""
-    for other in reversed(settings.stages[: settings.stages.index(stage)]):
+    for other in reversed(settings.above(stage)):
         store = store_of(other)
         facts: Mapping[str, Any] = store.state(max(store.steps()))["result"]
         if facts["network"] == "dit" and not facts["config"]["guidance"]:
@@ -242,7 +241,7 @@ def _weights_at(path: str, stage: StageSettings, settings: TrainSettings) -> Net
         weights = identify(stored)
     except ValueError as error:
         raise UserError(f"{said}: {error}") from error
-    preset, wanted = _preset(stage, settings), _network_kind(stage)
+    preset, wanted = _preset(stage, settings), stage.network
     found = "dit" if isinstance(weights.config, DiTConfig) else "vae"
     if found != wanted:
         raise UserError(f"{said}, which holds a {found}; the stage trains a {wanted}")
@@ -262,7 +261,7 @@ def _weights_at(path: str, stage: StageSettings, settings: TrainSettings) -> Net
 
 
 def _no_file(path: str, stage: StageSettings, settings: TrainSettings) -> str:
-    above = [other.name for other in settings.stages[: settings.stages.index(stage)]]
+    above = [other.name for other in settings.above(stage)]
     return (
         f"stage {stage.name!r} starts from {path!r}, which is neither a stage above ({', '.join(above) or 'none'}) "
         f"nor {NEW!r} nor a file or folder of weights"
@@ -296,8 +295,4 @@ def _scale(config: Config) -> dict[str, Any]:
 
 
 def _preset(stage: StageSettings, settings: TrainSettings) -> Config:
-    return VAE_PRESETS[settings.vae] if _network_kind(stage) == "vae" else DIT_PRESETS[settings.dit]
-
-
-def _network_kind(stage: StageSettings) -> str:
-    return "vae" if stage.objective == "vae" else "dit"
+    return VAE_PRESETS[settings.vae] if stage.network == "vae" else DIT_PRESETS[settings.dit]

@@ -33,9 +33,8 @@ from training.optim import apply_step, build_optimizers
 from training.parallel import Ranks, parallelize
 from training.parallel_settings import ParallelSettings
 from training.stages import StageSettings
-from training.throughput import measured_peak_flops, synchronise
+from training.throughput import PEAK_FLOPS, measured_peak_flops, synchronise
 
-H200_PEAK_FLOPS = 989e12
 STAGE = StageSettings(name="bench", shards={"video": 1}, optimizer="adamw8bit", ema=0.0, learning_rate=1e-5)
 
 
@@ -121,7 +120,7 @@ def measure(config: DiTConfig, run: Run, device: torch.device, rounds: int) -> d
         "step_s": round(step_s, 4),
         "first_s": round(times_s[0], 2),
         "tokens_per_s": round(bucket.tokens * bucket.batch / step_s),
-        "mfu": round(flops / step_s / H200_PEAK_FLOPS, 4),
+        "mfu": round(flops / step_s / PEAK_FLOPS["H200"], 4),
         "mfu_of_measured_peak": round(flops / step_s / measured_peak_flops(device, torch.bfloat16), 4),
         "peak_gib": round(peak / GIB, 2),
         "estimated_gib": round(estimate.total / GIB, 2),

@@ -21,7 +21,7 @@ from model.presets import DIT_PRESETS, VAE_PRESETS  # noqa: E402
 from model.weight_files import open_weights  # noqa: E402
 from model.weights import load_dit, load_vae  # noqa: E402
 from tests.model.weight_samples import DIT, VAE, random_state  # noqa: E402
-from training.checkpoint import Checkpoint, CheckpointStore  # noqa: E402
+from training.checkpoint import CheckpointStore  # noqa: E402
 
 
 @pytest.fixture
@@ -132,10 +132,10 @@ def trained(tmp_path: Path) -> Workspace:
     workspace.write_bytes(json.dumps(facts).encode(), "checkpoints", RUN, "run.json")
     workspace.write_bytes(b"", "checkpoints", RUN, "metrics.jsonl")
     for stage, config, network in zip(STAGES, (VAE, DIT), ("vae", "dit"), strict=False):
-        tensors = {"model": random_state(config, seed=5), "average": random_state(config, seed=6)}
+        tensors = {"model": random_state(config, seed=5)}
         result = {"network": network, "config": asdict(config)}
         store = CheckpointStore(workspace, "checkpoints", RUN, str(stage["name"]))
-        store.save(Checkpoint(int(str(stage["steps"])), tensors, {"result": result}))
+        store.save(int(str(stage["steps"])), tensors, {"result": result}, True, random_state(config, seed=6))
     return workspace
 
 
@@ -157,7 +157,6 @@ def test_the_updates_of_a_lora_stage_are_exported_alone_in_every_layout(
     store = CheckpointStore(trained, "checkpoints", RUN, "sft")
     module = "double_blocks.0.img_attn_proj"
     tensors = {
-        "average": random_state(DIT, seed=6),
         "lora": {f"{module}.lora_A.weight": adapter.down, f"{module}.lora_B.weight": adapter.up},
     }
     export = ["weights", "export", "--workspace", str(tmp_path / "workspace"), "--lora"]
@@ -165,7 +164,7 @@ def test_the_updates_of_a_lora_stage_are_exported_alone_in_every_layout(
     assert "stage 'sft' learned whole weights, not a LoRA" in capsys.readouterr().err
     settings = {"rank": 2, "alpha": 4.0, "targets": "x"}
     result = {"network": "dit", "config": asdict(DIT), "lora": settings}
-    store.save(Checkpoint(3, tensors, {"result": result}))
+    store.save(3, tensors, {"result": result}, wait=True, result=random_state(DIT, seed=6))
     for layout in Layout:
         path = tmp_path / f"{layout}.safetensors"
         assert main([*export, str(path), "--to", layout]) == 0
