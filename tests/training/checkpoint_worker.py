@@ -75,7 +75,9 @@ def walk(store: CheckpointStore, losses: Path) -> None:
         moments.mul_(0.9).add_(torch.sin(weights * step))
         weights.sub_(moments, alpha=0.01)
         rows.append(f"{weights.sum().item()!r}")
-        losses.write_text("\n".join(rows) + "\n")
+        aside = losses.with_suffix(".aside")
+        aside.write_text("\n".join(rows) + "\n")
+        aside.replace(losses)  # a kill leaves the old rows or the new ones, never none
         store.save(step, tensors, {"losses": len(rows)})
     store.wait()
 
