@@ -20,7 +20,7 @@ from curation.tables import Workspace
 from curation.transcode import write_frames
 
 COLOURS = {"red": (225, 40, 40), "green": (40, 200, 60), "blue": (50, 80, 235), "yellow": (235, 215, 40)}
-SHAPES = ("disc", "square", "triangle")
+SHAPES = ("disc", "bar", "pillar")  # corners and edges take a tiny network longer than the minutes there are
 DIRECTIONS = {"right": (1, 0), "left": (-1, 0), "down": (0, 1), "up": (0, -1)}
 FRAME_RATE = 8.0
 WAY_PER_FRAME = 0.04  # at most so far; a clip's whole way is no longer than LONGEST_WAY
@@ -87,20 +87,21 @@ def _disc(x: np.ndarray, y: np.ndarray, radius: float) -> np.ndarray:
     return np.hypot(x, y) - radius
 
 
-def _square(x: np.ndarray, y: np.ndarray, radius: float) -> np.ndarray:
-    return np.maximum(abs(x), abs(y)) - radius * math.sqrt(math.pi) / 2
+def _bar(x: np.ndarray, y: np.ndarray, radius: float) -> np.ndarray:
+    """A rectangle twice as wide as it is high."""
+    half_height = radius * math.sqrt(math.pi / 8)
+    return np.maximum(abs(x) - 2 * half_height, abs(y) - half_height)
 
 
-def _triangle(x: np.ndarray, y: np.ndarray, radius: float) -> np.ndarray:
-    """Equilateral, a corner up, about its centre of mass; `inner` is the distance from there to each side."""
-    inner = radius * math.sqrt(math.pi / (3 * math.sqrt(3)))
-    return np.maximum(y, abs(x) * math.sqrt(3) / 2 - y / 2) - inner
+def _pillar(x: np.ndarray, y: np.ndarray, radius: float) -> np.ndarray:
+    """A bar on its end."""
+    return _bar(y, x, radius)
 
 
 DISTANCES: dict[str, Callable[[np.ndarray, np.ndarray, float], np.ndarray]] = {
     "disc": _disc,
-    "square": _square,
-    "triangle": _triangle,
+    "bar": _bar,
+    "pillar": _pillar,
 }
 """Signed distance to the edge, negative inside, of a shape at the origin; `y` points down."""
 

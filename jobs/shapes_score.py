@@ -4,9 +4,9 @@
                                                                     --shape: best fitting of three of that area
                                                                     --direction: way of the centre of mass
 
-No learned part, so it cannot have been trained on what it judges. On 480 scenes at 32 and at 64 px it names all three
-right in every clip, straight from the drawing as from the packed file (a test holds it to 0.99); on the same clips
-with shuffled captions it scores what guessing scores.
+No learned part, so it cannot have been trained on what it judges. Of 480 drawn scenes at 32 and at 64 px it names all
+three right in every one; on the same clips with shuffled captions it scores what guessing scores (tests hold fewer
+scenes to both, straight from the drawing and from the packed file).
 """
 
 import math

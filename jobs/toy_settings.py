@@ -31,3 +31,4 @@ class ToySettings(BaseModel, frozen=True, extra="forbid"):
     cfg_scale: float = Field(default=3.0, ge=1, description="guidance of a scored sample, by two forwards or embedded")
     shift: float = Field(default=2.0, gt=0, description="timestep shift of the sampler")
     sample_set: str = Field(default="large", description="the set whose size the scored samples have")
+    resume: tuple[str, ...] = Field(default=(), description="stages that are taken up again in the middle, to compare")

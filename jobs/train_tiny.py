@@ -3,8 +3,9 @@
     scenes of shapes, cuts of footage --pack--> shards --train, every stage--> networks --48 prompts--> samples
                                                                                samples --detector--> score, pictures
 
-Prints a table of the stages (held-out loss before and after, seconds) and the score of each attribute beside what
-guessing reaches, and what the same detector says of the rendered clips themselves and of their way through the VAE.
+Prints a table of the stages (held-out loss before and after, seconds), whether stages that are taken up in the middle
+end with the same bits, and the score of each attribute beside what guessing reaches, and what the same detector says of
+the rendered clips themselves and of their way through the VAE.
 It all lies in <workspace>/tiny: score.json, samples.png, curves.png.
 """
 
@@ -12,7 +13,7 @@ import argparse
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from curation.records import UserError
 from jobs import train
 from jobs.demo_footage import num_frames, render
 from jobs.progress import Progress
+from jobs.resume_proof import Resumed, resume
 from jobs.shapes import Scene, draw, scene_of
 from jobs.shapes_score import Rate, Seen, score, see
 from jobs.toy_clips import find_cuts, pack_cuts, pack_shapes
@@ -59,19 +61,21 @@ def run(context: "Context") -> int:
     packed_s = time.perf_counter()
     trained = train.train(context)
     trained_s = time.perf_counter()
+    resumed = [resume(trained, name, workspace.local_path(FOLDER, "resumed", name)) for name in settings.resume]
+    resumed_s = time.perf_counter()
     scenes = [scene_of(number, trained.settings.seed) for number in range(settings.prompts)]
     scored, samples = _score(workspace, trained, settings, scenes)
     workspace.write_bytes(contact_sheet(scenes, samples, [see(frames) for frames in samples]), FOLDER, "samples.png")
     workspace.write_bytes(curves(trained.metrics.rows), FOLDER, "curves.png")
-    workspace.write_bytes(json.dumps(_facts(trained, scored), indent=1).encode(), FOLDER, "score.json")
-    seconds = (packed_s - started_s, trained_s - packed_s, time.perf_counter() - trained_s)
-    print(_table(trained, scored), flush=True)
+    workspace.write_bytes(json.dumps(_facts(trained, scored, resumed), indent=1).encode(), FOLDER, "score.json")
+    print(_table(trained, scored, resumed), flush=True)
     print(
-        f"train-tiny: clips in {seconds[0]:.0f} s, training in {seconds[1]:.0f} s, samples and score in "
-        f"{seconds[2]:.0f} s; pictures and numbers in {workspace.path(FOLDER)}",
+        f"train-tiny: clips in {packed_s - started_s:.0f} s, training in {trained_s - packed_s:.0f} s, taken up again "
+        f"in {resumed_s - trained_s:.0f} s, samples and score in {time.perf_counter() - resumed_s:.0f} s; pictures and "
+        f"numbers in {workspace.path(FOLDER)}",
         flush=True,
     )
-    return 0
+    return 0 if all(one.is_exact for one in resumed) else 1
 
 
 def _pack(context: "Context") -> None:
@@ -155,7 +159,7 @@ def _pixels(networks: "TrainedNetworks", sample: Any) -> np.ndarray:
     return ((video.clamp(-1, 1) + 1) * 127.5).round().byte().permute(1, 2, 3, 0).numpy()
 
 
-def _facts(trained: "TrainingRun", scored: Sequence[Scored]) -> dict[str, Any]:
+def _facts(trained: "TrainingRun", scored: Sequence[Scored], resumed: Sequence[Resumed]) -> dict[str, Any]:
     rates = {
         one.what: {
             rate.name: {"hits": rate.hits, "tries": rate.tries, "interval": rate.interval, "chance": rate.chance}
@@ -163,17 +167,17 @@ def _facts(trained: "TrainingRun", scored: Sequence[Scored]) -> dict[str, Any]:
         }
         for one in scored
     }
-    return {"run_id": trained.run_id, "rates": rates}
+    return {"run_id": trained.run_id, "rates": rates, "resumed": [asdict(one) for one in resumed]}
 
 
-def _table(trained: "TrainingRun", scored: Sequence[Scored]) -> str:
-    """Held-out losses of every stage, then the score."""
-    lines = ["", f"{'stage':<16}{'steps':>6}   held-out loss"]
+def _table(trained: "TrainingRun", scored: Sequence[Scored], resumed: Sequence[Resumed]) -> str:
+    """Held-out losses of every stage, whether taking up stages gave the same bits, then the score."""
+    lines = ["", f"{'stage':<16}{'steps':>6}{'s':>6}   held-out loss"]
     for stage in trained.settings.stages:
         rows = trained.metrics.held_out(stage.name)
         losses = f"{rows[0]['loss']:.4f} -> {rows[-1]['loss']:.4f}" if rows else "no clip held out"
-        lines.append(f"{stage.name:<16}{stage.steps:>6}   {losses}")
-    lines.append("")
+        lines.append(f"{stage.name:<16}{stage.steps:>6}{trained.results[stage.name].seconds:>6.0f}   {losses}")
+    lines += ["", *map(str, resumed), ""]
     for one in scored:
         parts = []
         for rate in one.rates:

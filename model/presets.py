@@ -8,7 +8,7 @@
 | `1b` | 1,029,792,832 | 1536, 12 of 128, 6 + 12 | `full` | 16.5 GB |
 | `full` | 12,821,012,544 | 3072, 24 of 128, 20 + 40 | `full` | 205 GB |
 
-The toy set's DiT is `tiny`, too, on latents of the VAE `shapes`, 956,739: one group per norm, since groups of two
+The toy set's DiT is `tiny`, too, on latents of the VAE `shapes`, 751,323: one group per norm, since groups of two
 channels forget how bright a flat picture is. All but `tiny` keep the released head (128 channels, turned 16 + 56 + 56),
 one dual block to two single ones, the MLP ratio and the widths of the released text encoders, so kernels and cached
 text fit every size. They see latents of the `full` VAE, whose released weights are the better start: a DiT can only be
@@ -102,7 +102,7 @@ class DiTConfig:
 
 VAE_PRESETS: dict[str, VAEConfig] = {
     "tiny": VAEConfig(block_out_channels=(16, 32, 48, 48), num_layers=1, num_groups=8),
-    "shapes": VAEConfig(block_out_channels=(16, 32, 32, 32), num_layers=1, num_groups=1),
+    "shapes": VAEConfig(block_out_channels=(8, 16, 32, 32), num_layers=1, num_groups=1),
     "full": VAEConfig(),
 }
 

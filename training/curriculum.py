@@ -83,6 +83,7 @@ class TrainingRun:
         self.held_out_ids = held_out_ids(self.library.clips, settings.held_out)
         self.shards = sorted({shard.sha256 for group in self.library.shards.values() for shard in group})
         self.run_id = run_id_of(settings, self.shards)
+        self.results: dict[str, StageResult] = {}  # of the stages that this object walked through
         self._sources: dict[str, EncodedSource] = {}  # by the stage of their VAE
         self._vaes: dict[str, CausalVideoVAE] = {}
         self._text: TextEncoder | None = None
@@ -116,7 +117,7 @@ class TrainingRun:
             began_at = self._stage_run(stage, on_step).run() if stage.steps else self._pass_on(stage)
         rows = self.metrics.held_out(stage.name)
         reads = count_reads(self._stream(stage), stage) if stage.shards else {}
-        return StageResult(
+        self.results[stage.name] = StageResult(
             stage=stage.name,
             began_at_step=began_at,
             steps=stage.steps,
@@ -128,6 +129,7 @@ class TrainingRun:
             before=rows[0] if rows else None,
             after=rows[-1] if rows else None,
         )
+        return self.results[stage.name]
 
     def reads(self, stage: StageSettings) -> list[TrainRead]:
         """Which clips the whole stage reads, how often and between which steps, by walking its stream again."""

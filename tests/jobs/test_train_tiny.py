@@ -22,7 +22,7 @@ KEPT = ("vae_high", "vae_tiled", "sft", "distill")  # a critic, tiles, flow and 
 
 def _short(recipe: Recipe) -> Recipe:
     """A stage of each kind of the shipped recipe, cut to two steps of two clips, and as few clips as there may be."""
-    cut: dict[str, Any] = {"steps": 2, "batch": 2, "warmup_steps": 0, "checkpoint_every": 2, "adversarial_from": 0}
+    cut: dict[str, Any] = {"steps": 2, "batch": 2, "warmup_steps": 0, "checkpoint_every": 1, "adversarial_from": 0}
     stages = tuple(stage.model_copy(update=cut) for stage in recipe.train.stages if stage.name in KEPT)
     assert len(stages) == len(KEPT)
     read = {source.partition("_")[2] for stage in stages for source in stage.shards}
@@ -62,7 +62,10 @@ def test_the_verb_trains_every_stage_samples_and_scores(
     said = capsys.readouterr().out
     for stage in recipe.train.stages:
         assert f"\n{stage.name} " in said
+    for name in recipe.toy.resume:
+        assert f"\n{name} taken up at step 1 of 2: the same 1 losses, the same weights" in said
     facts = json.loads(workspace.read_bytes("tiny", "score.json"))
+    assert len(facts["resumed"]) == len(recipe.toy.resume) == 2
     assert facts["rates"]["drawn clips"]["all"] | {"interval": None, "chance": None} == {
         "hits": 5, "tries": 5, "interval": None, "chance": None,
     }  # fmt: skip

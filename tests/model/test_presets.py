@@ -35,7 +35,7 @@ def test_presets_have_the_sizes_that_their_table_states() -> None:
         "1b": 1_029_792_832,
         "full": 12_821_012_544,
     }
-    assert vaes == {"tiny": 1_780_083, "shapes": 956_739, "full": 246_478_803}
+    assert vaes == {"tiny": 1_780_083, "shapes": 751_323, "full": 246_478_803}
     assert model.presets.__doc__ is not None
     for count in (*dits.values(), *vaes.values()):
         assert f"{count:,}" in model.presets.__doc__
