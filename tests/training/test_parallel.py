@@ -8,8 +8,11 @@ from torch._dynamo.utils import counters
 
 from curation.records import UserError
 from model.dit import VideoDiT
+from model.presets import VAE_PRESETS
+from model.vae import CausalVideoVAE
 from tests.model.seeded import randomised
 from tests.training.parallel_worker import CASES, COMPILER, CONFIG, build, launch
+from training.networks import build_network
 from training.parallel import Ranks, check_degrees, clip_gradients, close_ranks, open_ranks, parallelize, whole_tensors
 from training.parallel_settings import ParallelSettings
 
@@ -94,6 +97,30 @@ def test_bfloat16_computes_in_16_bits_beside_weights_of_32(network: str, master:
             assert [tensor.dtype for tensor in seen] == [torch.float32, torch.float32, torch.bfloat16]
     finally:
         close_ranks()
+
+
+def test_a_vae_in_bfloat16_gives_the_bits_of_a_plain_one_cast_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So what its gradients lose against float32 is rounding: 9 to 15% of torch's first weights, 2.5% of ours."""
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    settings = ParallelSettings(precision="bfloat16")
+    plain, model = (build_network(VAE_PRESETS["tiny"], 0) for _ in range(2))
+    plain.to(torch.bfloat16)
+    video = torch.rand(1, 3, 5, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    ranks = open_ranks(settings)
+    try:
+        parallelize(model, ranks, settings)
+        for network in (plain, model):
+            assert isinstance(network, CausalVideoVAE)
+            given = video.to(torch.bfloat16) if network is plain else video
+            (network.decode(network.encode(given).mode()).float() - video).abs().mean().backward()
+        whole = dict(
+            whole_tensors({name: weight.grad for name, weight in model.named_parameters() if weight.grad is not None})
+        )
+    finally:
+        close_ranks()
+    for name, weight in plain.named_parameters():
+        assert weight.grad is not None
+        assert torch.equal(whole[name], weight.grad.float()), name
 
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # the compiler asks
