@@ -6,9 +6,14 @@ import pytest
 
 from curation.records import UserError
 from curation.tables import Workspace
+from jobs.config import Recipe
 from jobs.train_cluster import Processes, spread
-from tests.jobs.cluster_walk import STEPS, walk
+from tests.jobs.cluster_walk import STEPS, train_and_die_once, walk
+from tests.training.moving_shapes import pack_shapes
 from training.checkpoint import CheckpointStore
+from training.metrics import Metrics
+from training.stages import StageSettings, TrainSettings
+from training.trained import CHECKPOINTS, newest_run
 
 pytestmark = pytest.mark.slow
 
@@ -55,3 +60,28 @@ def test_without_a_restart_left_the_message_says_how_to_go_on(local_ray, tmp_pat
 def test_more_processes_than_the_cluster_has_are_refused_with_the_numbers(local_ray, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"needs 5000 workers.*lower --processes"):
         spread(walk, {}, Processes(5000), Workspace(str(tmp_path)))
+
+
+def test_the_whole_loop_goes_on_after_a_killed_process_with_the_same_losses(local_ray, tmp_path: Path, capsys) -> None:
+    stage = StageSettings(
+        name="vae", objective="vae", shards={"image": 1}, steps=6, batch=4, crop_px=16, checkpoint_every=2
+    )
+    recipe = Recipe(train=TrainSettings(threads=1, stages=(stage,), tensorboard=False, keep_last=10))
+    found = {}
+    for name in ("killed", "undisturbed"):
+        workspace, marker = Workspace(str(tmp_path / name)), tmp_path / "marker"
+        pack_shapes(workspace, "image", count=8)
+        given = {"recipe": recipe.model_dump_json(), "workspace": workspace.uri}
+        spread(
+            train_and_die_once,
+            given | ({"marker": str(marker)} if name == "killed" else {}),
+            Processes(2, restarts=1),
+            workspace,
+        )
+        rows = Metrics(workspace, CHECKPOINTS, newest_run(workspace), "metrics.jsonl").rows
+        found[name] = [(row["step"], row["loss"], row["gradient_norm"]) for row in rows if row["kind"] == "step"]
+        if name == "killed":
+            assert marker.exists()
+            assert "restart 1 of 1" in capsys.readouterr().err
+    assert found["killed"] == found["undisturbed"]
+    assert [step for step, _, _ in found["killed"]] == [1, 2, 3, 4, 5, 6]
