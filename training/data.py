@@ -124,7 +124,15 @@ def decode_clip(shards: OpenShards, clip: PackedClip) -> np.ndarray:
     Raises:
         UserError: the shard is damaged, or what decodes is not of the size that the member's facts state.
     """
-    frames = read_member(bytes(shards.read(clip.shard_uri, clip.clip_id, VIDEO)))
+    try:
+        frames = read_member(bytes(shards.read(clip.shard_uri, clip.clip_id, VIDEO)))
+    except ValueError as error:  # bytes that changed after they were checked, when the shard was first read
+        if isinstance(error, UserError):
+            raise
+        raise UserError(
+            f"clip {clip.clip_id} of shard {clip.shard_uri} cannot be read: {error}; put the shard back from a copy, "
+            f"or pack stage {clip.source!r} again"
+        ) from error
     stated = (clip.num_frames, clip.height, clip.width, 3)
     if frames.shape != stated:
         raise UserError(

@@ -119,8 +119,8 @@ class StageRun:
         """Train from the last checkpoint, or from the start, to the last step. Returns the step it began at.
 
         Raises:
-            UserError: a loss or gradient was not finite, or a checkpoint could not be written; names the step and the
-                last good checkpoint.
+            UserError: a loss or gradient was not finite, a shard is damaged, or a file could not be written; names the
+                cause and the last good checkpoint.
         """
         first = max(self.store.steps(), default=0)
         if first:
@@ -137,7 +137,7 @@ class StageRun:
         except BaseException as fault:
             with suppress(UserError):  # of two causes the first is told
                 self.store.wait()
-            if isinstance(fault, NonFiniteLossError):
+            if isinstance(fault, NonFiniteLossError | UserError) or (isinstance(fault, OSError) and fault.errno):
                 raise UserError(_fault_text(fault, self.stage, self.store)) from fault
             raise
         finally:
@@ -258,14 +258,19 @@ def _trained(model: nn.Module) -> dict[str, Tensor]:
     return {**named, **dict(model.named_buffers())}
 
 
-def _fault_text(fault: NonFiniteLossError, stage: StageSettings, store: CheckpointStore) -> str:
+def _fault_text(fault: Exception, stage: StageSettings, store: CheckpointStore) -> str:
     steps = store.steps()
     good = (
         f"the last good checkpoint is step {steps[-1]} in {store.workspace.path(*store.path)}"
         if steps
         else "there is no checkpoint of this stage yet"
     )
-    return (
-        f"training stopped: {fault}; {good}. Lower learning_rate ({stage.learning_rate}) or clip_norm "
-        f"({stage.clip_norm}) of stage {stage.name!r}, or raise its warmup_steps ({stage.warmup_steps})"
-    )
+    if isinstance(fault, NonFiniteLossError):
+        remedy = (
+            f". Lower learning_rate ({stage.learning_rate}) or clip_norm ({stage.clip_norm}) of stage {stage.name!r}, "
+            f"or raise its warmup_steps ({stage.warmup_steps})"
+        )
+        return f"training stopped: {fault}; {good}{remedy}"
+    if "last good checkpoint" in str(fault):  # of a checkpoint that could not be written
+        return str(fault)
+    return f"training stopped: stage {stage.name!r}: {fault}; {good}, from which it goes on when it is run again"

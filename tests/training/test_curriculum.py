@@ -19,7 +19,7 @@ from training.trained import find_trained, load_trained, newest_run
 
 VAE = StageSettings(
     name="vae", objective="vae", shards={"image": 1, "video": 1}, steps=6, batch=2, crop_px=16, crop_frames=5,
-    log_every=2, checkpoint_every=3, warmup_steps=2, learning_rate=1e-3,
+    log_every=2, checkpoint_every=3, warmup_steps=2, learning_rate=2e-4,
 )  # fmt: skip
 MIXED = StageSettings(
     name="mixed", shards={"video": 3, "image": 1}, steps=6, batch=4, log_every=4, checkpoint_every=3, warmup_steps=2,
@@ -149,6 +149,26 @@ def test_a_loss_that_is_not_a_number_stops_the_run_and_names_the_last_good_check
     wild = VAE.model_copy(update={"learning_rate": 1e30, "warmup_steps": 1000, "weight_decay": 1e9, "steps": 1000})
     with pytest.raises(UserError, match=r"stage 'vae', step \d+: loss (nan|inf).*last good checkpoint|no checkpoint"):
         train_all(shapes, TrainSettings(threads=1, stages=(wild,)))
+
+
+def test_a_shard_that_is_damaged_while_it_is_read_stops_the_run_and_names_the_last_good_checkpoint(tmp_path):
+    workspace = Workspace(str(tmp_path))
+    pack_shapes(workspace, "image", count=8)
+    stage = VAE.model_copy(update={"shards": {"image": 1}, "steps": 6, "checkpoint_every": 2})
+    run = TrainingRun(workspace, TrainSettings(threads=1, stages=(stage,), cache_mb=0))
+
+    def damage(step: int, loss: float | None) -> None:
+        if step == 3:
+            (path,) = tmp_path.rglob("*.tar")
+            data = bytearray(path.read_bytes())
+            for place in range(1000, len(data), 700):
+                data[place] ^= 0x55
+            path.write_bytes(bytes(data))
+
+    with pytest.raises(
+        UserError, match=r"stage 'vae': clip \w+ of shard .*tar.*; the last good checkpoint is step [24] in "
+    ):
+        run.train(stage, damage)
 
 
 KILLED = """

@@ -127,3 +127,20 @@ def test_a_loss_that_is_no_number_names_the_step_and_the_last_good_checkpoint(tm
 def test_a_run_that_breaks_at_once_says_that_nothing_is_kept(tmp_path):
     with pytest.raises(UserError, match=r"step 1: loss nan.*no checkpoint of this stage yet.*learning_rate \(0.05\)"):
         Run(Workspace(str(tmp_path)), Line(broken_at=0)).go()
+
+
+def test_a_file_that_cannot_be_written_stops_the_run_with_the_cause_and_the_last_good_checkpoint(tmp_path):
+    class Blocked(Run):
+        def on_step(self, step: int, loss: float | None) -> None:
+            super().on_step(step, loss)
+            if step == 9:
+                (tmp_path / "metrics.jsonl").unlink()
+                (tmp_path / "metrics.jsonl").mkdir()
+
+    expected = (
+        r"training stopped: stage 'line': .*[Ii]s a directory.*; the last good checkpoint is step 8 in .*line, from"
+    )
+    with pytest.raises(UserError, match=expected):
+        Blocked(Workspace(str(tmp_path)), Line()).go()
+    (tmp_path / "metrics.jsonl").rmdir()
+    assert Run(Workspace(str(tmp_path)), Line()).go() == 8
