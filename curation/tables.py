@@ -43,6 +43,7 @@ from curation.records import (
     Verdict,
     Video,
 )
+from curation.study_records import StudyAnswer, StudyItem, StudyPrompt, StudyVideo
 
 ASIDE = "_aside"
 PARTS_AHEAD = 4
@@ -137,6 +138,20 @@ class Sample:
     image: str = ""  # the picture that became its first frame
 
 
+@dataclass(frozen=True)
+class Measurement:
+    """One automatic measure of one subject, with the protocol that makes two of them comparable."""
+
+    subject: str  # what was measured: a video's id, or "<system>", "<run>/<stage>@<step>"
+    subject_kind: str  # "video", "system", "checkpoint" or "vae"
+    measure: str  # "psnr_db", "dynamic_degree", "flow_loss@0.3", ...
+    version: str  # of the measure: code and weights
+    protocol: str  # JSON object: set, frames, size, colour range, ...
+    value: float | None  # None where it is not defined for this subject; `note` says why
+    number: int = 1  # videos or clips that the value is a mean over
+    note: str = ""
+
+
 TABLES: dict[str, TableSpec] = {
     "sources": TableSpec(Source, ("input_id", "splitter")),
     "videos": TableSpec(Video, ("video_id",)),
@@ -156,6 +171,11 @@ TABLES: dict[str, TableSpec] = {
     "pack_fates": TableSpec(PackFate, ("clip_id", "stage", "plan")),
     "train_reads": TableSpec(TrainRead, ("run_id", "stage", "clip_id")),
     "samples": TableSpec(Sample, ("sample_id",)),
+    "study_prompts": TableSpec(StudyPrompt, ("study", "prompt_id")),
+    "study_videos": TableSpec(StudyVideo, ("study", "media_key")),
+    "study_items": TableSpec(StudyItem, ("study", "item_key")),
+    "study_answers": TableSpec(StudyAnswer, ("study", "answer_key")),
+    "measurements": TableSpec(Measurement, ("subject", "measure", "version", "protocol")),
     "failures": TableSpec(Failure, ("job", "job_digest", "input_id")),
 }
 

@@ -18,6 +18,7 @@ from typing import Any
 from pydantic import BaseModel, Field, ValidationError
 
 from annotation.project import AnnotationSettings
+from annotation.study.settings import StudySettings
 from annotation.suitability import CalibrateSettings
 from curation.gates import GateSettings
 from curation.groups import GroupSettings
@@ -48,6 +49,7 @@ class Recipe(BaseModel, frozen=True, extra="forbid"):
     pack: PackSettings = Field(default_factory=PackSettings)
     train: TrainSettings = Field(default_factory=TrainSettings)
     generate: GenerateSettings = Field(default_factory=GenerateSettings)
+    study: StudySettings = Field(default_factory=StudySettings)
     report: ReportSettings = Field(default_factory=ReportSettings)
     toy: ToySettings = Field(default_factory=ToySettings)
 
