@@ -39,7 +39,7 @@ class NormaliseSettings(BaseModel, frozen=True, extra="forbid"):
 
 
 class CheckSettings(BaseModel, frozen=True, extra="forbid"):
-    """How attention is checked, and by which stated rule a judge is left out. Shares are of a judge's items."""
+    """How attention is checked, and by which stated rule a judge is left out. Shares are of the ordinary items."""
 
     repeat_share: float = Field(default=0.05, ge=0, le=0.5, description="asked again later with the sides exchanged")
     identical_share: float = Field(default=0.03, ge=0, le=0.5, description="pairs of one video with itself")
