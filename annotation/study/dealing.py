@@ -105,7 +105,8 @@ def first_items(
     if not every:
         raise UserError(
             f"{len(videos)} videos of {len(prompts)} known prompts leave nothing to ask: a "
-            f"{settings.design.value} study needs a prompt with a video of each system compared; see the failures of `study create`"
+            f"{settings.design.value} study needs a prompt with a video of each system compared; "
+            "see the failures of `study create`"
         )
     adaptive = settings.design is Design.PAIRWISE and settings.adaptive.enabled
     number = max(1, round(settings.adaptive.first_share * len(every))) if adaptive else len(every)
@@ -132,6 +133,16 @@ def next_items(
     dealer = _Dealer(settings, _of_prompts(videos, prompts), secret, items, judges)
     dealt = dealer.deal(ItemKind.ADAPTIVE, chosen, gold) if chosen else []
     return sorted(dealt + dealer.repeats(answers), key=lambda item: item.item_key)
+
+
+def asked(items: Sequence[StudyItem], videos: Sequence[StudyVideo]) -> list[Question]:
+    """The questions of the ordinary items, with the names of a pair in order."""
+    system = {video.media_key: video.system for video in videos}
+    return [
+        Question(item.prompt_id, *sorted(system[key] for key in (item.media_a, item.media_b) if key))
+        for item in items
+        if item.kind in ORDINARY
+    ]
 
 
 def _of_prompts(videos: Sequence[StudyVideo], prompts: Sequence[StudyPrompt]) -> list[StudyVideo]:
@@ -256,19 +267,23 @@ class _Dealer:
         return [(start + place) % max(len(self.judges), 1) for place in range(number)]
 
     def repeats(self, answers: Sequence[StudyAnswer]) -> list[StudyItem]:
-        """Ordinary items asked again of the judge who answered them, sides exchanged; from the older half of his."""
+        """Ordinary items asked again of who answered them, sides exchanged; from the older half of what they answered.
+
+        Whose an item was, so is its repeat; of an item that anybody might answer it is the one's who did.
+        """
         by_key = {item.item_key: item for item in self.items}
-        again = {(item.judge, item.repeats) for item in self.items if item.kind == ItemKind.REPEAT}
-        mine: dict[str, list[StudyAnswer]] = defaultdict(list)
-        for answer in answers:
-            if not answer.skipped and by_key[answer.item_key].kind in ORDINARY:
-                mine[answer.judge].append(answer)
+        again: dict[str, set[str]] = defaultdict(set)
+        for item in self.items:
+            if item.kind == ItemKind.REPEAT:
+                again[item.judge].add(item.repeats)
+        given: dict[str, dict[str, None]] = defaultdict(dict)  # keys, oldest answer first
+        for answer in sorted(answers, key=lambda answer: (answer.answered_at, answer.item_key)):
+            if not answer.skipped and (item := by_key[answer.item_key]).kind in ORDINARY:
+                given[item.judge or answer.judge].setdefault(item.item_key)
         dealt = []
-        for judge, given in sorted(mine.items()):
-            keys = list(dict.fromkeys(row.item_key for row in sorted(given, key=lambda row: row.answered_at)))
-            had = {key for name, key in again if name == judge}
-            wanted = int(self.settings.checks.repeat_share * len(keys)) - len(had)
-            left = sorted(set(keys[: (len(keys) + 1) // 2]) - had)
+        for judge, keys in sorted(given.items()):
+            wanted = int(self.settings.checks.repeat_share * len(keys)) - len(again[judge])
+            left = sorted(set(list(keys)[: (len(keys) + 1) // 2]) - again[judge])
             order = self._chance("repeats", judge).permutation(len(left))
             dealt += [self._repeat(by_key[left[place]], judge) for place in order[: max(wanted, 0)].tolist()]
         return dealt

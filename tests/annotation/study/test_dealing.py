@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from annotation.study.axes import ALL_AXES, Design
-from annotation.study.dealing import GoldQuestion, Question, first_items, next_items, questions
+from annotation.study.dealing import GoldQuestion, Question, asked, first_items, next_items, questions
 from annotation.study.settings import AdaptiveSettings, CheckSettings, StudySettings
 from curation.records import UserError
 from curation.study_records import StudyAnswer, StudyItem, StudyPrompt, StudyVideo
@@ -44,8 +44,8 @@ def answered(items: list[StudyItem], judge: str) -> list[StudyAnswer]:
 
 def test_everything_is_asked_once_and_sides_are_even_for_pairs_and_systems():
     items = ordinary(first_items(EVERYTHING, PROMPTS, VIDEOS, SECRET))
-    asked = Counter((item.prompt_id, frozenset((item.media_a, item.media_b))) for item in items)
-    assert len(asked) == 60 * 6 and set(asked.values()) == {1}
+    times = Counter((item.prompt_id, frozenset((item.media_a, item.media_b))) for item in items)
+    assert len(times) == 60 * 6 and set(times.values()) == {1}
     for (one, other), number in ways(items).items():
         assert number == ways(items)[other, one] == 30
     assert len({item.item_key for item in items}) == len(items)
@@ -98,8 +98,8 @@ def test_named_judges_get_even_loads_every_pair_evenly_and_no_question_twice():
     assert set(Counter(item.judge for item in items).values()) == {120}
     by_pair = Counter((item.judge, frozenset(map(SYSTEM_OF.get, (item.media_a, item.media_b)))) for item in items)
     assert set(by_pair.values()) == {20}
-    asked = Counter((item.judge, item.prompt_id, frozenset((item.media_a, item.media_b))) for item in items)
-    assert max(asked.values()) == 1
+    times = Counter((item.judge, item.prompt_id, frozenset((item.media_a, item.media_b))) for item in items)
+    assert max(times.values()) == 1
     with pytest.raises(UserError, match="answers_wanted is 2, but there are 1 judges"):
         first_items(settings, PROMPTS, VIDEOS, SECRET, judges=("alone",))
 
@@ -196,14 +196,26 @@ def test_repeats_come_back_to_the_judge_who_answered_sides_exchanged_in_the_stat
     assert len(next_items(EVERYTHING, PROMPTS, VIDEOS, items + again, more, [], SECRET)) == 2
 
 
+def test_a_repeat_goes_to_the_seat_that_the_item_was_dealt_to_whatever_the_account_is_called():
+    items = ordinary(first_items(EVERYTHING, PROMPTS, VIDEOS, SECRET, judges=JUDGES))
+    mine = [item for item in items if item.judge == "judge-2"]
+    again = next_items(EVERYTHING, PROMPTS, VIDEOS, items, answered(mine, "judge-2@localhost"), [], SECRET)
+    assert {item.judge for item in again} == {"judge-2"} and len(again) == 3
+
+
+def test_what_was_asked_reads_as_the_questions_it_was_dealt_from():
+    items = first_items(EVERYTHING, PROMPTS, VIDEOS, SECRET)
+    assert set(asked(items, VIDEOS)) == set(questions(VIDEOS, EVERYTHING, SECRET))
+
+
 def test_the_absolute_design_asks_every_video_alone_and_repeats_it_alone():
     settings = EVERYTHING.model_copy(update={"design": Design.ABSOLUTE, "answers_wanted": 2})
     gold = [GoldQuestion(Question("p003", "ours"), {"motion_quality": "fail"})]
     items = first_items(settings, PROMPTS, VIDEOS, SECRET, gold, JUDGES)
-    asked = defaultdict(set)
+    seen = defaultdict(set)
     for item in ordinary(items):
-        asked[item.media_a].add(item.judge)
-    assert {key: len(judges) for key, judges in asked.items()} == dict.fromkeys(SYSTEM_OF, 2)
+        seen[item.media_a].add(item.judge)
+    assert {key: len(judges) for key, judges in seen.items()} == dict.fromkeys(SYSTEM_OF, 2)
     assert {item.media_b for item in items} == {""}
     assert {item.kind for item in items} == {"random", "gold"}
     again = next_items(settings, PROMPTS, VIDEOS, items, answered(ordinary(items)[:40], "judge-1"), [], SECRET)
