@@ -218,5 +218,6 @@ def test_the_absolute_design_asks_every_video_alone_and_repeats_it_alone():
     assert {key: len(judges) for key, judges in seen.items()} == dict.fromkeys(SYSTEM_OF, 2)
     assert {item.media_b for item in items} == {""}
     assert {item.kind for item in items} == {"random", "gold"}
-    again = next_items(settings, PROMPTS, VIDEOS, items, answered(ordinary(items)[:40], "judge-1"), [], SECRET)
+    mine = [item for item in ordinary(items) if item.judge == "judge-1"][:40]
+    again = next_items(settings, PROMPTS, VIDEOS, items, answered(mine, "judge-1"), [], SECRET)
     assert len(again) == 2 and {item.media_b for item in again} == {""}
