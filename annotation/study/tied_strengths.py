@@ -9,10 +9,10 @@ The model is Rao and Kupper's (1967). With strengths s > 0 and a threshold t >= 
 In d = log s_i - log s_j and h = log t this is an ordered logit with cuts at -h and h, so its likelihood is concave and
 has one maximum. It uses answers about other pairs: who beat a strong one is strong. Where a pair was not asked, or a
 system never lost (no finite strength would do), PRIOR answers of each kind on every pair of systems decide: far too few
-to be seen where there are answers (0.002 of a log strength at 150 answers a pair), enough for a finite maximum.
+to be seen where there are answers (0.0005 of a log strength at 150 a pair), enough for a finite maximum.
 
 Resamples are of prompts and judges (annotation/study/intervals.py). A rank's interval is where it lies in 95% of them.
-Six systems with 1,000 resamples take 0.05 s of CPU.
+22,995 answers about six systems with 1,000 resamples take 0.04 s of CPU, the fit half of it.
 
 Legend: B resamples (the study itself first), P pairs of systems, C systems, D unknowns: C - 1 strengths and h.
 """
@@ -25,6 +25,7 @@ import numpy as np
 
 from annotation.study.axes import OVERALL
 from annotation.study.intervals import Crossed, Interval
+from annotation.study.ranking import rank_range, ranks
 from annotation.study.votes import PairVotes
 
 PRIOR = 0.05  # answers of each kind on every pair
@@ -66,13 +67,14 @@ class Strengths:
     def ranking(self) -> list[Strength]:
         """Strongest first."""
         drawn_BC = self.fitted.log_strength_BC
-        ranks_BC = np.argsort(np.argsort(-drawn_BC, axis=1, kind="stable"), axis=1, kind="stable") + 1
+        rank_C = ranks(drawn_BC[:1])[0]
+        best_C, worst_C = rank_range(drawn_BC[1:], self.confidence)
         places = []
         for number, system in enumerate(self.systems):
             found = self._interval(drawn_BC[:, number])
             elo = Interval(*(ELO_MEAN + ELO_PER_LOG * each for each in (found.value, found.low, found.high)))
-            low, high = self._range(ranks_BC[1:, number])
-            places.append(Strength(system, found, elo, int(ranks_BC[0, number]), math.floor(low), math.ceil(high)))
+            rank, best, worst = (int(each[number]) for each in (rank_C, best_C, worst_C))
+            places.append(Strength(system, found, elo, rank, best, worst))
         return sorted(places, key=lambda place: place.rank)
 
     @property
