@@ -6,9 +6,9 @@
 
 Flow is DIS (Kroeger et al. 2016), ultrafast preset as in `curation.flow`, 1.5 ms a pair at 256 lines. A texture that
 moves is redrawn with an error of 0.33 grey levels, by the medium preset of 0.16; but that one takes 21 ms and refines
-flow by brightness, so that a lamp that flickers passes for motion, while patches less their means do not. Places that leave the picture or are covered fail the check of Sundaram et
-al. 2010 ("Dense Point Trajectories by GPU-accelerated Large Displacement Optical Flow", equation 5): there, the way
-back does not lead back.
+flow by brightness, so that a lamp that flickers passes for motion, while patches less their means do not. Places that
+leave the picture or are covered fail the check of Sundaram et al. 2010 ("Dense Point Trajectories by GPU-accelerated
+Large Displacement Optical Flow", equation 5): there, the way back does not lead back.
 """
 
 from typing import Any
