@@ -13,9 +13,13 @@ class SystemSettings(BaseModel, frozen=True, extra="forbid"):
         description="folder of videos, or a manifest (.csv, .jsonl, .parquet) with columns prompt_id or prompt, and "
         "video; or 'samples' for this workspace's own samples (with `run`)"
     )
-    run: str = Field(default="", description="of 'samples': the training run or weights whose samples are taken")
+    run: str = Field(
+        default="", description="of 'samples': the training run, or run/stage, or weights whose samples are taken"
+    )
     seed: int | None = Field(
-        default=None, description="of 'samples': the seed of the one sample per prompt that counts"
+        default=None,
+        description="where there are several per prompt, the one that counts for all prompts: the seed of 'samples' "
+        "and manifests, the number at the end of file names",
     )
     watermark: tuple[float, float, float, float] | None = Field(
         default=None, description="x, y, width, height in shares of the frame; painted over on every system alike"
@@ -31,9 +35,16 @@ class NormaliseSettings(BaseModel, frozen=True, extra="forbid"):
     frame_rate: float = Field(default=0.0, ge=0, description="Hz; 0: the lowest of all systems' videos")
     seconds: float = Field(default=0.0, ge=0, description="cut to this from the start; 0: the shortest video's length")
     fit: str = Field(
-        default="pad", pattern="^(pad|crop)$", description="how another shape is brought to the common one"
+        default="crop",
+        pattern="^(pad|crop)$",
+        description="how another shape is brought to the common one; bars of `pad` tell systems of other shapes apart",
     )
-    max_length_ratio: float = Field(default=3.0, ge=1, description="longer than the shortest by more is refused")
+    most_cropped: float = Field(
+        default=0.35, ge=0, lt=1, description="share of a picture; of which `crop` would cut off more is refused"
+    )
+    max_length_ratio: float = Field(
+        default=3.0, ge=1, description="longer or shorter than the shortest system's median by more is refused"
+    )
     min_height: int = Field(default=128, ge=16, description="px; smaller sources are refused, they would be blown up")
     least_frame_rate: float = Field(default=4.0, gt=0, description="Hz; slower sources are refused")
 
