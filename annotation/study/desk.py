@@ -27,7 +27,7 @@ from annotation.results import InvalidAnswer, RawAnswer, annotation_key, read_an
 from annotation.study.pages import draw, screen_of
 from annotation.study.settings import StudySettings
 from annotation.study.tasks import STUDY_FOLDER, shown_media, to_task
-from annotation.tasks import proxy_path
+from annotation.tasks import Task, proxy_path
 from curation.records import Failure, UserError, content_id
 from curation.study_records import StudyAnswer, StudyItem
 from curation.tables import Workspace
@@ -59,7 +59,7 @@ class Desk:
         if judge not in self._projects:
             self._projects[judge] = self.connection.client.open_project(
                 title_of(self._settings, judge),
-                draw(self._settings.design),
+                draw(self._settings.design, self._shape()),
                 1 if judge else self._settings.answers_wanted,
                 self._screen.instruction,
                 shown_folder(self._workspace, self._annotation, STUDY_FOLDER),
@@ -81,13 +81,14 @@ class Desk:
         """
         if unknown := sorted({item.prompt_id for item in items} - prompts.keys()):
             raise UserError(f"{len(unknown)} items ask prompts that the study does not have, such as {unknown[0]!r}")
-        addresses = self._playing_addresses(shown_media(items))
-        new = 0
-        for judge in sorted({item.judge for item in items}):
-            mine = [to_task(item, prompts[item.prompt_id], addresses) for item in items if item.judge == judge]
-            pushed, _ = self.connection.client.push(self.project(judge), mine, on_chunk)
-            new += len(pushed)
-        return new
+        projects = {judge: self.project(judge) for judge in sorted({item.judge for item in items})}
+        addresses = self._playing_addresses(shown_media(items))  # the server shows files to projects only
+        tasks: dict[str, list[Task]] = {judge: [] for judge in projects}
+        for item in items:
+            tasks[item.judge].append(to_task(item, prompts[item.prompt_id], addresses))
+        return sum(
+            len(self.connection.client.push(project, tasks[judge], on_chunk)[0]) for judge, project in projects.items()
+        )
 
     def collect(self, since: datetime | None = None) -> tuple[list[StudyAnswer], list[Failure]]:
         """All answers and skips that are there now, or those of tasks touched `since`; each ordered by its key.
@@ -161,6 +162,11 @@ class Desk:
                     if on_answer is not None:
                         on_answer(1)
         return given
+
+    def _shape(self) -> float:
+        """Width by height of the study's videos, which all have the same."""
+        sizes = self._workspace.table("study_videos").distinct("study", "width", "height")
+        return next((width / height for study, width, height in sorted(sizes) if study == self._settings.name), 16 / 9)
 
     def _waiting(self, judge: str, item_keys: list[str]) -> dict[str, Listed]:
         """Items of the judge's project and of anybody's, as far as those are there."""
