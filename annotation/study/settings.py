@@ -61,6 +61,9 @@ class CheckSettings(BaseModel, frozen=True, extra="forbid"):
     least_gold: float = Field(default=0.7, ge=0, le=1, description="share of gold answers that must be right")
     least_repeat: float = Field(default=0.5, ge=0, le=1, description="share of repeats answered alike")
     least_identical: float = Field(default=0.5, ge=0, le=1, description="share of identical pairs called a tie")
+    least_agreement: float = Field(
+        default=0.1, ge=-1, le=1, description="kappa with the other judges of the same videos; 0 is chance alone"
+    )
     fewest_checks: int = Field(default=8, ge=1, description="checks of a kind before a judge can fail by it")
     least_seconds: float = Field(default=3.0, ge=0, description="median seconds per item; faster is a failed check")
 
