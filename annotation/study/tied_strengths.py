@@ -104,7 +104,7 @@ class Strengths:
 def strengths(
     votes: PairVotes, axis: str = OVERALL, num_bootstraps: int = 1000, seed: int = 0, confidence: float = 0.95
 ) -> Strengths:
-    """Strengths of all systems on one axis, with resamples of prompts and judges."""
+    """Strengths of all systems on one axis, with resamples of prompts and judges; NaN of fewer than two prompts."""
     answer_N = votes.answer_NA[:, votes.axes.index(axis)]
     votes, answer_N = votes.chosen(answer_N >= 0), answer_N[answer_N >= 0]
     pair_P2 = all_pairs(len(votes.systems))
@@ -112,7 +112,14 @@ def strengths(
     counts = Crossed(votes.prompt_N, votes.judge_N).resampled_counts(
         pair_N * 3 + outcome_N, len(pair_P2) * 3, num_bootstraps, seed
     )
-    fitted = fit(counts.reshape(len(counts), len(pair_P2), 3), pair_P2, len(votes.systems))
+    known = counts[~np.isnan(counts).any(1)]
+    fitted = fit(known.reshape(len(known), len(pair_P2), 3), pair_P2, len(votes.systems))
+    if len(known) < len(counts):
+        unknown = np.full((len(counts) - 1, len(votes.systems)), np.nan)
+        fitted = Fitted(
+            np.concatenate([fitted.log_strength_BC[:1], unknown]),
+            np.concatenate([fitted.log_threshold_B[:1], unknown[:, 0]]),
+        )
     return Strengths(votes.systems, axis, fitted, confidence)
 
 

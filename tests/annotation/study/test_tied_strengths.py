@@ -123,3 +123,10 @@ def test_sides_and_missing_answers_do_not_matter_to_the_counts():
     kept = votes.chosen(votes.answer_NA[:, 0] >= 0)
     one, other = strengths(votes, num_bootstraps=100), strengths(kept, num_bootstraps=100)
     np.testing.assert_array_equal(one.fitted.log_strength_BC, other.fitted.log_strength_BC)
+
+
+def test_of_a_single_prompt_there_are_strengths_but_no_telling_how_sure():
+    one = made_votes([0.5, 0.0, -0.5], 0.4, 1, 0)
+    places = strengths(one, num_bootstraps=100).ranking
+    assert all(np.isfinite(place.log_strength.value) and np.isnan(place.log_strength.low) for place in places)
+    assert {(place.best_rank, place.worst_rank) for place in places} == {(1, 3)}
