@@ -1,6 +1,6 @@
 """Subject consistency: whether what a video shows keeps its looks, by DINO; VBench's formula (curation/consistency.py).
 
-    a few frames, whole, 224 lines --DINO ViT--> class token, unit vectors --> mean cosine with the first and the one before
+    a few frames, 224 lines --DINO ViT--> class token, unit vectors --> mean cosine with the first and the one before
 
 DINO (Caron et al. 2021, "Emerging Properties in Self-Supervised Vision Transformers") was trained to tell pictures of
 one kind apart, where CLIP calls both "a dog". VBench takes its ViT-B/16 (`dino_vitbase16_pretrain.pth`) and every

@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,7 +26,7 @@ def test_the_vectors_are_the_network_s_of_the_whole_pictures(tmp_path):
     pictures = [texture(seed, (70, 40)) for seed in range(3)]
     network = timm.create_model(TRANSFORMER, num_classes=0, dynamic_img_size=True).eval()
     network.load_state_dict(torch.load(tmp_path / "transformer.pth", weights_only=True))
-    facts = network.pretrained_cfg
+    facts: Any = network.pretrained_cfg
     mean, deviation = (torch.tensor(facts[name]).view(1, 3, 1, 1) for name in ("mean", "std"))
     pixels = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)[:, :, :32, :64].float() / 255
     with torch.inference_mode():
