@@ -287,6 +287,10 @@ class Table:
         rows = pa.concat_tables([schema.empty_table(), *(part.cast(schema) for part in parts)])
         return _drop_repeats(rows, self.spec.key).select(wanted)
 
+    def part(self, stem: str) -> pa.Table:
+        """The rows of one part, repeated keys and all."""
+        return self._read_part(stem, self.schema.names).cast(self.schema)
+
     def _read_part(self, stem: str, columns: list[str]) -> pa.Table:
         with self.workspace.fs.open_input_file(self.workspace.path(self.name, f"{stem}.parquet")) as file:
             part = pq.ParquetFile(file).read([*columns])

@@ -80,17 +80,16 @@ def agree(takes: Sequence[Take], settings: StudySettings, kept: Format | None) -
     """
     wanted = settings.normalise
     fit = _refused(takes, partial(_unfit_alone, wanted))
-    if not (standing := _by_system(fit)):
-        return kept, fit
-    usual_s = min(median_low(extent.duration_s for _, extent in some) for some in standing.values())
-    fit = _refused(fit, partial(_unfit_length, wanted, usual_s))
-    if kept is None and (standing := _by_system(fit)):
+    if kept is not None:  # what was long enough once stays so, whatever comes later
+        fit = _refused(fit, partial(_unfit_shape, wanted, kept.aspect))
+        return kept, _refused(fit, partial(_unfit_format, kept))
+    if standing := _by_system(fit):
+        usual_s = min(median_low(extent.duration_s for _, extent in some) for some in standing.values())
+        fit = _refused(fit, partial(_unfit_length, wanted, usual_s))
+    if standing := _by_system(fit):
         aspect = median_low(median_low(take.aspect for take, _ in some) for some in standing.values())
         fit = _refused(fit, partial(_unfit_shape, wanted, aspect))
         kept = _common([each for some in _by_system(fit).values() for each in some], settings, aspect)
-    elif kept is not None:
-        fit = _refused(fit, partial(_unfit_shape, wanted, kept.aspect))
-        fit = _refused(fit, partial(_unfit_format, kept))
     return kept, fit
 
 

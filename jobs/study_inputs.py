@@ -1,6 +1,5 @@
-"""What a study compares: a table of prompts, and for every system the one video it made of each prompt.
+"""What a study compares: for every system, the one video it made of each prompt.
 
-    prompts.csv, .jsonl, .parquet, .txt --read_study_prompts--> StudyPrompt, other columns kept as categories
     folder of files       --+
     manifest of addresses --+--match by id, or by the prompt's words--> candidates --one, or a reason--> Found
     samples of `generate` --+
@@ -14,28 +13,24 @@ Of several videos of one prompt none is picked: that is a failure, unless `seed`
 """
 
 import bisect
-import io
-import json
 import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any, TypeVar
 
-import pyarrow.parquet as pq
 from pyarrow import fs as pafs
 
-from annotation.study.settings import StudySettings, SystemSettings
+from annotation.study.settings import SystemSettings
 from curation.filesystem import located
-from curation.records import UserError, content_id
+from curation.records import UserError
 from curation.study_records import StudyPrompt
 from curation.tables import Workspace
 from jobs.footage import FootageSettings
-from jobs.prompts import text_rows
+from jobs.study_tables import TABLES, table_rows
 
 SAMPLES = "samples"
-KINDS = (".csv", ".jsonl", ".parquet", ".txt")
 CUT_SHORT_FROM = 40  # characters: a shorter name is not taken for the beginning of a longer prompt
 Key = TypeVar("Key")
 NUMBERED = re.compile(r"(.+)[-_](\d+)")
@@ -63,35 +58,6 @@ class SystemVideos:
 class _Candidate:
     uri: str
     number: int | None  # which sample of the prompt it says it is
-
-
-def read_study_prompts(settings: StudySettings) -> list[StudyPrompt]:
-    """The prompts, in their order, each with an id: that of the column `prompt_id`, else one made from its words.
-
-    Raises:
-        UserError: no such table, no prompt in it, an empty or repeated prompt or id, a category that is no column.
-    """
-    if not settings.prompts:
-        raise UserError("study.prompts is not set; name a table with a column `prompt`, or a .txt with one a line")
-    rows = list(_rows(settings.prompts))
-    if not rows:
-        raise UserError(f"study.prompts {settings.prompts} holds no prompt")
-    columns = list(dict.fromkeys(name for _, row in rows for name in row))
-    others = [name for name in columns if name not in ("prompt_id", "prompt")]
-    if unknown := [name for name in settings.categories if name not in others]:
-        raise UserError(
-            f"study.categories: {settings.prompts} has no column {unknown[0]!r}; it has {', '.join(others) or 'none'}"
-        )
-    wanted = settings.categories or tuple(others)
-    prompts = [_prompt(settings.name, where, row, wanted) for where, row in rows]
-    for what in ("prompt", "prompt_id"):
-        times = Counter(getattr(prompt, what) for prompt in prompts)
-        if twice := [value for value, count in times.items() if count > 1]:
-            raise UserError(
-                f"study.prompts {settings.prompts}: {len(twice)} values of {what} stand there more than once, such as "
-                f"{twice[0]!r}; every prompt is asked once, take the others out"
-            )
-    return prompts
 
 
 def find_videos(system: SystemSettings, prompts: Sequence[StudyPrompt], workspace: Workspace) -> SystemVideos:
@@ -185,24 +151,14 @@ def _words(text: str) -> str:
     return re.sub(r"[\W_]+", " ", text.casefold()).strip()
 
 
-def _prompt(study: str, where: str, row: Mapping[str, Any], categories: Sequence[str]) -> StudyPrompt:
-    prompt = str(row.get("prompt") or "").strip()
-    if not prompt:
-        raise UserError(f"{where}: the prompt is empty; every row needs a column `prompt`")
-    given = row.get("prompt_id")
-    prompt_id = str(given).strip() if given not in (None, "") else content_id(prompt)
-    kept = {name: row[name] for name in categories if row.get(name) not in (None, "")}
-    return StudyPrompt(study, prompt_id, prompt, json.dumps(kept, sort_keys=True, ensure_ascii=False, default=str))
-
-
 def _places(
     system: SystemSettings, names: _Names, workspace: Workspace
 ) -> Iterator[tuple[str, str | None, int | None]]:
     """(address, prompt id or None, number of the sample or None) of every video of a system."""
     if system.videos == SAMPLES:
         yield from _samples(system, names, workspace)
-    elif system.videos.lower().endswith(KINDS[:3]):
-        for where, row in _rows(system.videos):
+    elif system.videos.lower().endswith(TABLES):
+        for where, row in table_rows(system.videos):
             yield _listed(system.videos, where, row, names)
     else:
         for uri in _files(system):
@@ -240,7 +196,7 @@ def _files(system: SystemSettings) -> list[str]:
     filesystem, root = located(system.videos)
     if filesystem.get_file_info(root).type != pafs.FileType.Directory:
         raise UserError(
-            f"study.systems {system.name}: {system.videos} is neither a folder nor a manifest ({', '.join(KINDS[:3])}) "
+            f"study.systems {system.name}: {system.videos} is neither a folder nor a manifest ({', '.join(TABLES)}) "
             f"nor {SAMPLES!r}"
         )
     prefix = f"{system.videos.partition('://')[0]}://" if "://" in system.videos else ""
@@ -248,27 +204,3 @@ def _files(system: SystemSettings) -> list[str]:
     infos = filesystem.get_file_info(pafs.FileSelector(root, recursive=True))
     paths = sorted(info.path for info in infos if info.type == pafs.FileType.File)
     return [f"{prefix}{path}" for path in paths if path.lower().endswith(endings)]
-
-
-def _rows(path: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Where each row stands and its fields."""
-    name = PurePosixPath(path).name
-    suffix = PurePosixPath(path).suffix.lower()
-    filesystem, place = located(path)
-    if suffix not in KINDS or filesystem.get_file_info(place).type != pafs.FileType.File:
-        what = "is not there" if suffix in KINDS else f"is none of {', '.join(KINDS)}"
-        raise UserError(f"the table {path} {what}")
-    with filesystem.open_input_stream(place) as stream:
-        data = stream.read()
-    if suffix == ".parquet":
-        for number, row in enumerate(pq.read_table(io.BytesIO(data)).to_pylist(), start=1):
-            yield f"{name}, row {number}", row
-        return
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not UTF-8 text: {error}") from error
-    for line, row in text_rows(Path(name), text):
-        if "" in row:
-            raise UserError(f"{name}:{line} has more fields than columns; put quotes around text that holds commas")
-        yield f"{name}:{line}", row

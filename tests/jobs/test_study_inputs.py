@@ -1,16 +1,14 @@
-"""What a study compares: prompts as people keep them, files as benchmarks name them, and never one of several."""
+"""What a study compares: files as benchmarks name them, manifests, own samples; and never one of several."""
 
 import json
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
-from annotation.study.settings import StudySettings, SystemSettings
+from annotation.study.settings import SystemSettings
 from curation.records import UserError
 from curation.study_records import StudyPrompt
 from curation.tables import Sample, Workspace
-from jobs.study_inputs import find_videos, read_study_prompts
+from jobs.study_inputs import find_videos
 
 CAT, BOAT = "A cat, on a mat", "A boat in a storm / 35 mm"
 LONG = "In a long corridor of an old hotel a child rides a tricycle, camera behind"
@@ -39,62 +37,6 @@ def folder_of(tmp_path, *names: str):
 def found_in(folder, workspace, **settings):
     videos = find_videos(SystemSettings(name="s", videos=str(folder), **settings), PROMPTS, workspace)
     return videos, {key: found.uri.rsplit("/", 1)[-1] or found.reason for key, found in videos.found.items()}
-
-
-def read(tmp_path, name: str, content: str, **settings) -> list[StudyPrompt]:
-    (tmp_path / name).write_text(content, encoding="utf-8")
-    return read_study_prompts(StudySettings(prompts=str(tmp_path / name), **settings))
-
-
-def test_the_same_prompts_are_read_from_every_kind_of_table_with_their_categories(tmp_path):
-    rows = [{"prompt_id": "1", "prompt": CAT, "motion": "low"}, {"prompt_id": "2", "prompt": BOAT, "motion": "high"}]
-    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "p.parquet")
-    tables = [
-        read(tmp_path, "p.csv", f'prompt_id,prompt,motion\n1,"{CAT}",low\n2,"{BOAT}",high\n'),
-        read(tmp_path, "p.jsonl", "\n".join(map(json.dumps, rows))),
-        read_study_prompts(StudySettings(prompts=str(tmp_path / "p.parquet"))),
-    ]
-    assert tables[0] == tables[1] == tables[2]
-    assert [(row.prompt_id, row.prompt, row.categories) for row in tables[0]] == [
-        ("1", CAT, '{"motion": "low"}'),
-        ("2", BOAT, '{"motion": "high"}'),
-    ]
-
-
-def test_a_list_of_prompts_gets_ids_that_do_not_depend_on_their_place(tmp_path):
-    there = {row.prompt: row.prompt_id for row in read(tmp_path, "p.txt", f"{CAT}\n\n{BOAT}\n")}
-    back = {row.prompt: row.prompt_id for row in read(tmp_path, "p.txt", f"{BOAT}\n{CAT}\n")}
-    assert there == back and len(set(there.values())) == 2
-
-
-def test_only_the_named_columns_are_categories(tmp_path):
-    (row,) = read(tmp_path, "p.csv", f'prompt,motion,note\n"{CAT}",low,mine\n', categories=("motion",))
-    assert json.loads(row.categories) == {"motion": "low"}
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "message"),
-    [
-        ("p.csv", "prompt,motion\n,low\n", "p.csv:2: the prompt is empty"),
-        ("p.csv", "prompt\na cat\na cat\n", "1 values of prompt stand there more than once, such as 'a cat'"),
-        ("p.csv", "prompt_id,prompt\n1,a\n1,b\n", "1 values of prompt_id stand there more than once, such as '1'"),
-        ("p.csv", "prompt\na cat, on a mat\n", "p.csv:2 has more fields than columns; put quotes"),
-        ("p.txt", "\n", "holds no prompt"),
-        ("p.xlsx", "x", "is none of .csv, .jsonl, .parquet, .txt"),
-    ],
-)
-def test_a_table_that_cannot_be_a_study_says_where_and_why(tmp_path, name, content, message):
-    with pytest.raises(UserError, match=message):
-        read(tmp_path, name, content)
-
-
-def test_a_category_that_is_no_column_and_a_missing_table_are_refused(tmp_path):
-    with pytest.raises(UserError, match="has no column 'genre'; it has motion"):
-        read(tmp_path, "p.csv", "prompt,motion\na,low\n", categories=("genre",))
-    with pytest.raises(UserError, match="is not there"):
-        read_study_prompts(StudySettings(prompts=str(tmp_path / "no.csv")))
-    with pytest.raises(UserError, match=r"study\.prompts is not set"):
-        read_study_prompts(StudySettings())
 
 
 def test_files_are_found_by_id_by_number_and_by_the_prompt_as_benchmarks_write_it(tmp_path, workspace):
