@@ -11,7 +11,6 @@ from annotation.study.crowd import (
     HUNYUAN_TABLE,
     Crowd,
     Moments,
-    Published,
     answers_to,
     common_share,
     crowd_for,
@@ -54,8 +53,8 @@ def test_an_overall_that_no_correlation_gives_is_refused():
 @pytest.mark.parametrize("pair", [(0, 5), (1, 2), (3, 0)])
 def test_true_net_win_rates_are_those_of_many_answers(pair):
     crowd = crowd_of()
-    sides = (np.full(60_000, number) for number in pair)
-    answers = crowd.compare(*sides, *drawn(crowd, 60_000, 2)).answer_NA
+    one, other = (np.full(60_000, number) for number in pair)
+    answers = crowd.compare(one, other, *drawn(crowd, 60_000, 2)).answer_NA
     nets = ((answers == 0).mean(0) - (answers == 2).mean(0)).tolist()
     truth = [crowd.net_win(pair[0], pair[1], axis) for axis in ALL_AXES]
     assert nets == pytest.approx(truth, abs=0.035)
