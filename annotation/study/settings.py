@@ -81,6 +81,30 @@ class AdaptiveSettings(BaseModel, frozen=True, extra="forbid"):
     most_share: float = Field(default=1.0, gt=0, le=1, description="stop here whatever is settled")
 
 
+class PlanSettings(BaseModel, frozen=True, extra="forbid"):
+    """What `study plan` assumes of answers that nobody has given yet. Shares are of the variance of one answer."""
+
+    prompts: int = Field(default=300, ge=2, description="planned for while the study has no table of prompts")
+    half_width: float = Field(default=0.03, gt=0, lt=1, description="wanted of a difference or a net win rate")
+    rate: float = Field(default=0.4, gt=0, lt=1, description="of videos that pass overall; 0.25 to 0.41 are published")
+    tie_share: float = Field(default=0.3, ge=0, lt=1, description="of answers of a pairwise study")
+    agreement: float = Field(
+        default=0.3, ge=0, lt=1, description="of judges about the same videos, Krippendorff's alpha; 0.24 to 0.41"
+    )
+    prompt_share: float = Field(default=0.1, ge=0, lt=1, description="that all systems' videos of a prompt share")
+    judge_share: float = Field(default=0.05, ge=0, lt=1, description="that is a judge's own severity or taste")
+    seconds_per_answer: float = Field(default=60.0, gt=0, description="of a judge's time")
+
+    @model_validator(mode="after")
+    def _shares_fit(self) -> "PlanSettings":
+        if self.agreement + self.judge_share >= 1 or self.prompt_share > self.agreement:
+            raise ValueError(
+                f"shares of variance must fit: agreement {self.agreement:g} + judge_share {self.judge_share:g} below 1, "
+                f"prompt_share {self.prompt_share:g} at most agreement"
+            )
+        return self
+
+
 class StudySettings(BaseModel, frozen=True, extra="forbid"):
     """A blind study of generated videos."""
 
@@ -95,6 +119,7 @@ class StudySettings(BaseModel, frozen=True, extra="forbid"):
     normalise: NormaliseSettings = Field(default_factory=NormaliseSettings)
     checks: CheckSettings = Field(default_factory=CheckSettings)
     adaptive: AdaptiveSettings = Field(default_factory=AdaptiveSettings)
+    plan: PlanSettings = Field(default_factory=PlanSettings)
     bootstraps: int = Field(default=1000, ge=100, description="resamples of prompts and judges behind an interval")
 
     @field_validator("systems")
