@@ -62,6 +62,16 @@ class Spread:
     within: float  # of (prompt, judge) cells drawn anew: noise alone
     degrees_of_freedom: float
 
+    @classmethod
+    def made_of(
+        cls, over_prompts: float, over_judges: float, within: float, num_prompts: int, num_judges: float
+    ) -> "Spread":
+        """Of these parts, with Satterthwaite's degrees of freedom."""
+        if round(num_judges) < FEWEST_JUDGES:
+            over_judges = math.nan
+        free = _degrees_of_freedom(over_prompts, over_judges, within, num_prompts, num_judges)
+        return cls(over_prompts, over_judges, within, free)
+
     @property
     def variance(self) -> float:
         if math.isnan(self.over_judges):
@@ -123,8 +133,7 @@ class Spreads:
         prompts, judges, within = (
             float(weights @ each[chosen] @ weights) for each in (self.over_prompts, self.over_judges, self.within)
         )
-        free = _degrees_of_freedom(prompts, judges, within, self.num_prompts, self.num_judges)
-        return Spread(prompts, judges, within, free)
+        return Spread.made_of(prompts, judges, within, self.num_prompts, self.num_judges)
 
     def one(self, figure: int) -> Spread:
         """Spread of one figure."""
@@ -150,7 +159,7 @@ class Spreads:
         size, direction = np.linalg.eigh(self.covariance)
         root = direction * np.sqrt(np.maximum(size, 0.0))
         prompts, judges, within = (float(np.trace(each)) for each in (self.over_prompts, self.over_judges, self.within))
-        free = _degrees_of_freedom(prompts, judges, within, self.num_prompts, self.num_judges)
+        free = Spread.made_of(prompts, judges, within, self.num_prompts, self.num_judges).degrees_of_freedom
         normal = generator.standard_normal((num_bootstraps, len(value_K))) @ root.T
         return value_K + normal * np.sqrt(free / generator.chisquare(free, (num_bootstraps, 1)))
 

@@ -92,15 +92,17 @@ class PlanSettings(BaseModel, frozen=True, extra="forbid"):
         default=0.3, ge=0, lt=1, description="of judges about the same videos, Krippendorff's alpha; 0.24 to 0.41"
     )
     prompt_share: float = Field(default=0.1, ge=0, lt=1, description="that all systems' videos of a prompt share")
-    judge_share: float = Field(default=0.05, ge=0, lt=1, description="that is a judge's own severity or taste")
+    judge_share: float = Field(default=0.05, ge=0, lt=1, description="absolute: that is a judge's own severity")
+    taste_share: float = Field(default=0.01, ge=0, lt=1, description="pairwise: that is a judge's own taste")
     seconds_per_answer: float = Field(default=60.0, gt=0, description="of a judge's time")
 
     @model_validator(mode="after")
     def _shares_fit(self) -> "PlanSettings":
-        if self.agreement + self.judge_share >= 1 or self.prompt_share > self.agreement:
+        of_judge = max(self.judge_share, self.taste_share)
+        if self.agreement + of_judge >= 1 or self.prompt_share > self.agreement:
             raise ValueError(
-                f"shares of variance must fit: agreement {self.agreement:g} + judge_share {self.judge_share:g} below 1, "
-                f"prompt_share {self.prompt_share:g} at most agreement"
+                f"shares of variance must fit: agreement {self.agreement:g} + judge_share or taste_share {of_judge:g} "
+                f"below 1, prompt_share {self.prompt_share:g} at most agreement"
             )
         return self
 
