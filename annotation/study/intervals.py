@@ -8,9 +8,10 @@ variance is that of independent prompts, plus that of independent judges, less t
 cells, which the first two count twice: two-way clustering (Cameron, Gelbach, Miller 2011, equation 2.11), with
 G / (G - 1) for each way, and no less than half of the first (the difference may be negative by chance). Resampling
 prompts and judges and multiplying their weights (the pigeonhole bootstrap) triples the part that is each answer's own
-(Owen 2007, theorem 1), most of it where a video has one answer; a bootstrap of one way alone forgets the other. Nominal
-95% intervals of the published table's 18 rates, 1,533 prompts x 6 systems x 60 judges whose severity has a standard
-deviation of 0.3: these hold the truth in 94.5% of studies, the pigeonhole's in 99%, those over prompts alone in 85%.
+(Owen 2007, theorem 1), most of it where a video has one answer; a bootstrap of one way alone forgets the other. In 200
+studies with the published table as truth (1,533 prompts x 6 systems, 60 judges with a standard deviation of severity
+of 0.3), nominal 95% intervals hold the truth of 94.6% of the rates and 94.9% of the differences; the pigeonhole's hold
+99% and 100%, those over prompts alone 85% and 95%. With 300 prompts and 10 judges these are 96% and 96%.
 What a bootstrap with this variance would draw is drawn from its covariance. 11 ms for 9,198 answers and 18 figures.
 
 The quantile is Student's, with Satterthwaite's degrees of freedom. Shares lie in Wilson's interval at the number of
