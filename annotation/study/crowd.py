@@ -25,6 +25,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from statistics import NormalDist
 
 import numpy as np
@@ -36,6 +37,7 @@ from curation.study_records import StudyAnswer, StudyItem, StudyVideo
 
 VARIANCES = {"prompt": 0.25, "video": 0.45, "severity": 0.05, "noise": 0.25}
 NOT_OF_BOTH = VARIANCES["video"] + VARIANCES["noise"]  # what two videos of a prompt, seen by one judge, do not share
+NOISE_ALIKE = 0.3  # of the noise between two videos, what is left where both are the same
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -121,7 +123,10 @@ class Crowd:
         normal = NormalDist()
         self.level_SK = np.array([[normal.inv_cdf(getattr(row, axis)) for axis in ALL_AXES] for row in published])
         self.common_S = np.array(
-            [common_share(level[: len(AXES)], row.overall) for level, row in zip(self.level_SK, published, strict=True)]
+            [
+                common_share(tuple(level[: len(AXES)]), row.overall)
+                for level, row in zip(self.level_SK.tolist(), published, strict=True)
+            ]
         )
         self._weights_SKF = np.array(
             [[self._weights(system, axis) for axis in ALL_AXES] for system in range(len(published))]
@@ -145,7 +150,9 @@ class Crowd:
     ) -> PairVotes:
         """Comparisons on the three axes and overall; a video may be compared with itself."""
         ahead_NK = self._felt(first_N, prompt_N, judge_N, moments.first_NF)
-        ahead_NK -= self._felt(second_N, prompt_N, judge_N, moments.second_NF)
+        alike_N1 = (first_N == second_N)[:, None]
+        seen_again_NF = np.where(alike_N1, moments.first_NF + NOISE_ALIKE * moments.second_NF, moments.second_NF)
+        ahead_NK -= self._felt(second_N, prompt_N, judge_N, seen_again_NF)
         ahead_NK += self.judges.side_bias_J[judge_N, None]
         band_N1 = self.judges.tie_band_J[judge_N, None]
         answer_NK = np.where(ahead_NK > band_N1, 0, np.where(ahead_NK < -band_N1, 2, 1))
@@ -185,20 +192,26 @@ class Crowd:
             weights[1 + number] = own
         return weights / np.sqrt((weights**2).sum())
 
+    def quality(self, system_N: np.ndarray, prompt_N: np.ndarray) -> np.ndarray:
+        """What a judge of no severity feels of a video without noise, on the three axes and overall: float64 [N, K]."""
+        parts_NF = np.sqrt(VARIANCES["prompt"]) * self._prompt_PF[prompt_N]
+        parts_NF += np.sqrt(VARIANCES["video"]) * self._video_SPF[system_N, prompt_N]
+        return self.level_SK[system_N] + self._on_axes(parts_NF, system_N)
+
     def _felt(
         self, system_N: np.ndarray, prompt_N: np.ndarray, judge_N: np.ndarray, noise_NF: np.ndarray
     ) -> np.ndarray:
-        """What is felt of a video by a judge on the three axes and overall, float64 [N, K]."""
-        parts_NF = (
-            np.sqrt(VARIANCES["prompt"]) * self._prompt_PF[prompt_N]
-            + np.sqrt(VARIANCES["video"]) * self._video_SPF[system_N, prompt_N]
-            + np.sqrt(VARIANCES["severity"]) * self.judges.severity_JF[judge_N]
-            + np.sqrt(VARIANCES["noise"]) * noise_NF
-        )
-        return self.level_SK[system_N] + np.einsum("nf,nkf->nk", parts_NF, self._weights_SKF[system_N])
+        """What this judge feels of it now."""
+        parts_NF = np.sqrt(VARIANCES["severity"]) * self.judges.severity_JF[judge_N]
+        parts_NF += np.sqrt(VARIANCES["noise"]) * noise_NF
+        return self.quality(system_N, prompt_N) + self._on_axes(parts_NF, system_N)
+
+    def _on_axes(self, parts_NF: np.ndarray, system_N: np.ndarray) -> np.ndarray:
+        return np.einsum("nf,nkf->nk", parts_NF, self._weights_SKF[system_N])
 
 
-def common_share(level_A: np.ndarray, overall: float) -> float:
+@lru_cache
+def common_share(levels: tuple[float, ...], overall: float) -> float:
     """Share of variance common to the axes with which so many pass on all of them.
 
     One-factor normal: P(all) = E over g of the product of Phi((m + sqrt(r) g) / sqrt(1 - r)), by Gauss-Hermite nodes.
@@ -210,7 +223,7 @@ def common_share(level_A: np.ndarray, overall: float) -> float:
     normal = NormalDist()
 
     def passing(share: float) -> float:
-        at = (level_A[:, None] + np.sqrt(share) * nodes) / np.sqrt(1 - share)
+        at = (np.array(levels)[:, None] + np.sqrt(share) * nodes) / np.sqrt(1 - share)
         each = np.array([[normal.cdf(value) for value in row] for row in at])
         return float((weights * each.prod(0)).sum() / weights.sum())
 

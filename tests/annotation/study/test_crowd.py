@@ -43,7 +43,7 @@ def test_rates_are_the_published_on_every_axis_and_overall():
 
 
 def test_an_overall_that_no_correlation_gives_is_refused():
-    normal = np.array([0.0, 0.0, 0.0])
+    normal = (0.0, 0.0, 0.0)
     assert common_share(normal, 0.125) == pytest.approx(0, abs=1e-6)
     assert common_share(normal, 0.25) == pytest.approx(0.5, abs=0.001)  # 1/8 + 3 asin(r) / (4 pi)
     with pytest.raises(ValueError, match="expected an overall between"):
