@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from pydantic import ValidationError
 
 from annotation.study.axes import Design
 from annotation.study.intervals import Crossed, Interval, Spread
@@ -116,10 +115,3 @@ def test_settled_negligible_and_equal_differences_ask_for_nothing():
     assert near.state is State.ANSWERS and near.answers < 10_000, "to see that it is negligible"
     one_prompt = Crossed(np.zeros(4, int), np.arange(4)).spreads(np.ones((4, 1))).one(0)
     assert remaining(one_prompt.around(0.5), one_prompt, 4).state is State.NEVER
-
-
-def test_assumed_shares_of_variance_must_fit():
-    with pytest.raises(ValidationError, match="shares of variance must fit"):
-        PlanSettings(agreement=0.9, judge_share=0.2)
-    with pytest.raises(ValidationError, match=r"prompt_share 0\.5 at most agreement"):
-        PlanSettings(prompt_share=0.5)
