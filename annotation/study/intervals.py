@@ -20,7 +20,7 @@ independent answers that has this variance (Dean and Pagano 2015), so they stay 
 Below FEWEST_JUDGES, nothing can be said of judges who were not asked: then `over_judges` is false, and an interval is
 of these judges, over prompts alone.
 
-Legend: N answers, K figures (or kinds of answer), C contrasts, G groups, B resamples.
+Legend: N answers, K figures (or kinds of answer), G groups, B resamples.
 """
 
 import math

@@ -3,7 +3,7 @@
     PassVotes --rates--> RateTable: a Rate per system and axis, a Difference per pair of systems and axis
               --rates_by--> the same per category of prompts
 
-A rate is the share of passes among the answers, in percent nowhere: 0 to 1. Its interval is over prompts and judges
+A rate is the share of passes among the answers, 0 to 1. Its interval is over prompts and judges
 (annotation/study/intervals.py). A difference is taken over the prompts that both systems have, so a missing video takes
 its prompt out of that comparison only, and its interval knows that prompts and judges are shared.
 
