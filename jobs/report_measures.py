@@ -1,0 +1,145 @@
+"""Automatic measures for reports: a table for each kind of subject, and curves over a run's checkpoints.
+
+    measurements --by kind of subject--> a row per subject, a column per (measure, version, protocol) --> MeasureTable
+                 --"<run>/<stage>@<step>"--> a line per measure over steps -----------------------------> SVG
+
+Values stand in one column only if code, weights and protocol are the same, so whatever stands in a column compares.
+Dynamic degree comes before the consistencies and is never left out beside them: a video that hardly moves is consistent
+for free. Measures of single videos are not shown; a system's row is their mean.
+"""
+
+import json
+import math
+import re
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+
+from curation.tables import Measurement
+
+KINDS = {"vae": "VAE", "checkpoint": "Checkpoints", "system": "Systems"}
+DYNAMIC, CONSISTENCY = "dynamic_degree", "consistency"
+CHECKPOINT = re.compile(r"(?P<run>.+)/(?P<stage>[^/@]+)@(?P<step>\d+)")
+NONE = "–"
+
+
+@dataclass(frozen=True)
+class MeasureTable:
+    """All that was measured of one kind of subject."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, tuple[str, ...]], ...]  # subject, a value per column
+    protocols: tuple[tuple[str, str], ...]  # column, what makes its values comparable
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class MeasureCurve:
+    """One stage's measures over its steps."""
+
+    title: str
+    svg: str
+
+
+@dataclass(frozen=True)
+class Measures:
+    """What the page shows; false where there is nothing."""
+
+    tables: tuple[MeasureTable, ...] = ()
+    curves: tuple[MeasureCurve, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.tables)
+
+
+@dataclass(frozen=True, order=True)
+class _Column:
+    place: int
+    measure: str
+    version: str
+    protocol: str
+
+
+def measures(rows: Iterable[Measurement], subjects: Collection[str] | None = None) -> Measures:
+    """Tables and curves of everything but single videos; of these subjects only, where given."""
+    by_kind: dict[str, list[Measurement]] = defaultdict(list)
+    for row in rows:
+        if row.subject_kind in KINDS and (subjects is None or row.subject in subjects):
+            by_kind[row.subject_kind].append(row)
+    tables = tuple(_table(title, by_kind[kind]) for kind, title in KINDS.items() if by_kind[kind])
+    return Measures(tables, tuple(_curves(by_kind["checkpoint"])))
+
+
+def _table(title: str, rows: Sequence[Measurement]) -> MeasureTable:
+    columns = sorted({_column(row) for row in rows})
+    values: dict[str, dict[_Column, Measurement]] = defaultdict(dict)
+    for row in rows:
+        values[row.subject][_column(row)] = row
+    repeated = {each.measure for each in columns if sum(other.measure == each.measure for other in columns) > 1}
+    numbers: dict[str, int] = defaultdict(int)
+    names = []
+    for each in columns:
+        numbers[each.measure] += 1
+        names.append(f"{_words(each.measure)}{f' ({numbers[each.measure]})' if each.measure in repeated else ''}")
+    ordered = sorted(values, key=_subject_order)
+    return MeasureTable(
+        title,
+        tuple(names),
+        tuple((subject, tuple(_cell(values[subject].get(each)) for each in columns)) for subject in ordered),
+        tuple((name, _protocol(each)) for name, each in zip(names, columns, strict=True)),
+        tuple(sorted({f"{row.subject}, {_words(row.measure)}: {row.note}" for row in rows if row.note})),
+    )
+
+
+def _column(row: Measurement) -> _Column:
+    place = 0 if row.measure == DYNAMIC else 1 if CONSISTENCY in row.measure else 2
+    return _Column(place, row.measure, row.version, row.protocol)
+
+
+def _words(measure: str) -> str:
+    return measure.replace("_", " ").replace("@", " at ")
+
+
+def _cell(row: Measurement | None) -> str:
+    if row is None or row.value is None or not math.isfinite(row.value):
+        return NONE
+    return f"{row.value:.4g}"
+
+
+def _protocol(column: _Column) -> str:
+    told = json.loads(column.protocol or "{}")
+    parts = [f"{_words(name)} {_plain(value)}" for name, value in sorted(told.items())]
+    return "; ".join([*parts, f"version {column.version}"])
+
+
+def _plain(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _subject_order(subject: str) -> tuple[str, int]:
+    found = CHECKPOINT.fullmatch(subject)
+    return (f"{found['run']}/{found['stage']}", int(found["step"])) if found else (subject, 0)
+
+
+def _curves(rows: Sequence[Measurement]) -> list[MeasureCurve]:
+    """A panel per measure with two steps or more; "flow_loss@0.1" and its like share one."""
+    lines: dict[str, dict[_Column, list[tuple[int, float]]]] = defaultdict(lambda: defaultdict(list))
+    for row in rows:
+        found = CHECKPOINT.fullmatch(row.subject)
+        if found and row.value is not None and math.isfinite(row.value):
+            lines[f"{found['run']}/{found['stage']}"][_column(row)].append((int(found["step"]), row.value))
+    curves = []
+    for stage, by_column in sorted(lines.items()):
+        panels: dict[str, dict[str, list[tuple[int, float]]]] = defaultdict(dict)
+        for column, points in sorted(by_column.items()):
+            if len(points) > 1:
+                name, _, level = column.measure.partition("@")
+                label = f"at {level}" if level else _words(name)
+                panel = panels[_words(name)]
+                panel[label if label not in panel else f"{label}, {column.version}"] = sorted(points)
+        if panels:
+            from jobs.report_charts import measure_curves
+
+            curves.append(MeasureCurve(stage, measure_curves(stage, panels)))
+    return curves
