@@ -5,10 +5,10 @@
 
 Answers about one prompt share the prompt, answers of one judge share the judge, so neither are independent. A figure's
 variance is that of independent prompts, plus that of independent judges, less that of independent (prompt, judge)
-cells, which the first two count twice: two-way clustering (Cameron, Gelbach, Miller 2011, equation 2.11), with
+cells, which the first two count twice: two-way clustering (Cameron, Gelbach, Miller 2011), with
 G / (G - 1) for each way, and no less than half of the first (the difference may be negative by chance). Resampling
 prompts and judges and multiplying their weights (the pigeonhole bootstrap) triples the part that is each answer's own
-(Owen 2007, theorem 1), most of it where a video has one answer; a bootstrap of one way alone forgets the other. In 200
+(Owen 2007), most of it where a video has one answer; a bootstrap of one way alone forgets the other. In 200
 studies with the published table as truth (1,533 prompts x 6 systems, 60 judges with a standard deviation of severity
 of 0.3), nominal 95% intervals hold the truth of 94.6% of the rates and 94.9% of the differences; the pigeonhole's hold
 99% and 100%, those over prompts alone 85% and 95%. With 300 prompts and 10 judges these are 96% and 96%.
