@@ -215,7 +215,7 @@ def adaptive(study: Study, seed: int) -> Adaptive:
     once = settings.model_copy(update={"adaptive": AdaptiveSettings(first_share=share, most_share=share)})
     some = first_items(once, study.prompts, study.videos, SECRET, gold, names)
     rival = strengths(pair_votes(study.prompts, study.videos, some, study.answered(some), left_out(people)))
-    at_random = sum(doubt.state is State.SETTLED for doubt in doubts_of(rival, {}, once.adaptive) if doubt.adjacent)
+    at_random = sum(doubt.state is State.SETTLED for doubt in doubts_of(rival, {}, {}, once.adaptive) if doubt.adjacent)
     order_at_random = [place.system for place in rival.ranking]
     return Adaptive(share, max(item.round for item in items), order, settled, order_at_random, at_random, cpu_s)
 

@@ -10,6 +10,7 @@ from annotation.study.adaptive import (
     Doubt,
     State,
     answered_share,
+    chance_to_settle,
     choose,
     doubts_of,
     looks,
@@ -50,8 +51,8 @@ def chosen(items: list[StudyItem], settings: StudySettings = SETTINGS):
     return choose(settings, PROMPTS, VIDEOS, items, pair_votes(PROMPTS, VIDEOS, items, answered(items)), SECRET)
 
 
-def doubt(name: str, errors: float, unasked: int, state: State = State.OPEN, adjacent: bool = True) -> Doubt:
-    return Doubt(name, f"{name}'", adjacent, errors, 0.1, 0.1, unasked, state)
+def doubt(name: str, chance: float, unasked: int, state: State = State.OPEN) -> Doubt:
+    return Doubt(name, f"{name}'", True, 1.0, 0.1, 0.1, unasked, chance, state)
 
 
 def test_a_round_asks_new_questions_of_open_pairs_and_never_one_twice():
@@ -92,7 +93,7 @@ def test_rounds_end_with_the_planted_ranking_and_at_most_sixty_percent_of_the_an
     assert by_pair["CNTopA", "Middle"] is by_pair["Middle", "Weak"] is State.SETTLED
     assert by_pair["HunyuanVideo", "Middle"] is by_pair["HunyuanVideo", "Weak"] is State.SETTLED
     for each in choice.doubts[:3]:
-        assert each.adjacent and (each.state is not State.EXHAUSTED or each.unasked == 0)
+        assert each.adjacent and (each.state is State.SETTLED or each.chance_to_settle < 0.05)
 
 
 def test_no_more_than_the_stated_share_is_asked():
@@ -116,26 +117,41 @@ def test_without_answers_nothing_is_chosen_and_nothing_is_finished():
         (1.0, 0.1, 5, State.SETTLED),
         (1.0, 0.1, 0, State.SETTLED),
         (0.001, 0.001, 5, State.NEGLIGIBLE),
-        (0.1, 0.1, 5, State.OPEN),
-        (0.1, 0.1, 0, State.EXHAUSTED),
+        (0.01, 0.1, 190, State.OPEN),
+        (0.1, 0.1, 0, State.TOO_CLOSE),
+        (0.01, 0.1, 100, State.TOO_CLOSE),
+        (0.2, 0.1, 100, State.OPEN),
     ],
 )
 def test_what_is_known_of_two_systems_has_one_name(gap, error, unasked, state):
     drawn = gap + error * np.random.default_rng(0).standard_normal(500)
     half = np.concatenate([[gap], drawn]) / 2
     found = Strengths(("b", "a"), "overall", Fitted(np.stack([half, -half], axis=1), np.full(501, 0.4)), 0.95)
-    (only,) = doubts_of(found, {("a", "b"): unasked}, AdaptiveSettings())
+    (only,) = doubts_of(found, {("a", "b"): 200}, {("a", "b"): unasked}, AdaptiveSettings())
     assert (only.stronger, only.weaker, only.adjacent, only.state) == ("b", "a", True, state)
 
 
 def test_questions_are_shared_out_by_doubt_and_by_what_is_left():
-    near, far, closed = doubt("near", 0.0, 1000), doubt("far", 1.0, 1000), doubt("closed", 5.0, 1000, State.SETTLED)
-    shares = {each.stronger: some for each, some in shared_out([near, far, closed], 100)}
-    assert shares == {"near": 76, "far": 24}  # 0.5 to 0.159
-    few = doubt("few", 0.0, 10)
+    near, far, closed = doubt("near", 0.6, 1000), doubt("far", 0.2, 1000), doubt("closed", 1.0, 1000, State.SETTLED)
+    assert {each.stronger: some for each, some in shared_out([near, far, closed], 100)} == {"near": 75, "far": 25}
+    few = doubt("few", 0.6, 10)
     assert {each.stronger: some for each, some in shared_out([few, far], 100)} == {"few": 10, "far": 90}
-    assert sum(some for _, some in shared_out([few, doubt("also", 0.0, 5)], 100)) == 15
+    assert sum(some for _, some in shared_out([few, doubt("also", 0.6, 5)], 100)) == 15
     assert shared_out([closed], 100) == []
+
+
+def test_the_chance_to_settle_is_how_often_the_rest_of_the_answers_does():
+    generator = np.random.default_rng(0)
+    steps = 0.08 + generator.standard_normal((40_000, 100))  # a true difference, known to nobody
+    walked = np.cumsum(steps, axis=1)
+    early = walked[:, 39] / np.sqrt(40)
+    like = np.abs(early - 1.0) < 0.1
+    # with a flat prior the truth lies around the estimate, so draw it there and walk on
+    truth = early[like] / np.sqrt(40) + generator.standard_normal(like.sum()) / np.sqrt(40)
+    rest = truth * 60 + np.sqrt(60) * generator.standard_normal(like.sum())
+    settled = np.abs(walked[like, 39] + rest) / np.sqrt(100) > 2.0
+    assert chance_to_settle(1.0, 0.4, 2.0) == pytest.approx(settled.mean(), abs=0.03)
+    assert chance_to_settle(2.1, 1.0, 2.0) == 1 and chance_to_settle(1.9, 1.0, 2.0) == 0
 
 
 def test_looking_often_asks_for_more_standard_errors_so_that_equals_seldom_seem_settled():
