@@ -236,6 +236,11 @@ class Workspace:
             raise ValueError(f"workspace {self.uri} is not a local folder; this step needs one")
         return Path(self.path(*parts))
 
+    def uri_of(self, path: str) -> str:
+        """Address of something in the workspace for those who open files by one, as the decoder does."""
+        place, mark, options = self.uri.partition("?")
+        return f"{place.rstrip('/')}/{path}{mark}{options}"
+
     def exists(self, *parts: str) -> bool:
         return self.fs.get_file_info(self.path(*parts)).type != pafs.FileType.NotFound
 

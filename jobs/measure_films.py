@@ -53,14 +53,14 @@ def find_films(workspace: Workspace) -> list[Film]:
 def _of_samples(workspace: Workspace) -> Iterator[Film]:
     for row in workspace.table("samples").records():
         told = {"set": "samples", **json.loads(row.settings)}
-        yield Film(row.sample_id, _uri(workspace, row.uri), row.prompt, row.checkpoint, "checkpoint", _items(told))
+        yield Film(row.sample_id, workspace.uri_of(row.uri), row.prompt, row.checkpoint, "checkpoint", _items(told))
 
 
 def _of_studies(workspace: Workspace) -> Iterator[Film]:
     prompts = {(row.study, row.prompt_id): row.prompt for row in workspace.table("study_prompts").records()}
     for row in workspace.table("study_videos").records():
         told = {"set": f"study {row.study}", "size": f"{row.width}x{row.height}", "frame_rate": row.frame_rate}
-        uri = _uri(workspace, f"{MEDIA}/{STUDY_FOLDER}/{row.media_key}.mp4")
+        uri = workspace.uri_of(f"{MEDIA}/{STUDY_FOLDER}/{row.media_key}.mp4")
         prompt = prompts.get((row.study, row.prompt_id), "")
         yield Film(row.media_key, uri, prompt, row.system, "system", _items(told))
 
@@ -76,17 +76,12 @@ def _of_training(workspace: Workspace) -> Iterator[Film]:
         facts = json.loads(workspace.read_bytes(path.removesuffix(".mp4") + ".json"))
         group = f"{found['run']}/{found['stage']}@{int(found['step'])}"
         told = {"set": "training samples", **facts["settings"]}
-        yield Film(path, _uri(workspace, path), facts["caption"], group, "checkpoint", _items(told))
+        yield Film(path, workspace.uri_of(path), facts["caption"], group, "checkpoint", _items(told))
 
 
 def _items(told: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
     plain = {name: json.dumps(value) if isinstance(value, dict) else value for name, value in told.items()}
     return tuple(sorted(plain.items()))
-
-
-def _uri(workspace: Workspace, path: str) -> str:
-    place, mark, options = workspace.uri.partition("?")
-    return f"{place.rstrip('/')}/{path}{mark}{options}"
 
 
 def film_scores(settings: MeasureSettings, given: ScoreSettings) -> ScoreSettings:

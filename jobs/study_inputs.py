@@ -174,12 +174,7 @@ def _samples(
         known = ", ".join(sorted({row.checkpoint for row in rows})) or "none; run `dailies generate` first"
         raise UserError(f"study.systems {system.name}: no sample of run {system.run!r}; there are samples of: {known}")
     for row in chosen:
-        yield _in_workspace(workspace, row.uri), names.of_text(row.prompt), row.seed
-
-
-def _in_workspace(workspace: Workspace, path: str) -> str:
-    place, mark, options = workspace.uri.partition("?")
-    return f"{place.rstrip('/')}/{path}{mark}{options}"
+        yield workspace.uri_of(row.uri), names.of_text(row.prompt), row.seed
 
 
 def _listed(manifest: str, where: str, row: Mapping[str, Any], names: _Names) -> tuple[str, str | None, int | None]:

@@ -1,14 +1,18 @@
 """Which videos are found, and what the worker says of them; the engine is tested by itself."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
-from curation.score import ScoreSettings
+from curation.score import ScoreSettings, watch_whole
+from curation.scorer import ClipFrames, make_scorer
 from curation.source import UnreadableVideo
 from curation.tables import Workspace
 from jobs.engine import Item, Outcome
 from jobs.measure_films import Film, FilmWorker, film_job, film_scores, find_films
 from jobs.measure_settings import MeasureSettings
+from tests.curation.tiny_clip import tiny_options
 from tests.jobs.measured import WORDS, add_samples, add_study
 from tests.jobs.trained import TRAIN
 from training.curriculum import CHECKPOINTS
@@ -89,6 +93,23 @@ def test_what_a_scorer_cannot_tell_is_a_row_without_value_that_says_why(tmp_path
     dynamics, exposure = FilmWorker(two)(item).rows["measurements"]
     assert dynamics.value is None and "motion cannot be told" in dynamics.note
     assert exposure.value is not None and exposure.note == ""
+
+
+def test_text_video_similarity_is_between_a_video_and_its_own_prompt(workspace, tmp_path):
+    given = ScoreSettings(scorers=(), options={"image_text": tiny_options("image_text", tmp_path)})
+    scores = film_scores(MeasureSettings(scorers=("image_text",)), given)
+    film = next(film for film in find_films(workspace) if film.subject.endswith("pan"))
+    worker, values = FilmWorker(scores), {}
+    for prompt in (film.prompt, "people by night", ""):
+        asked = Item(prompt, {film.subject: replace(film, prompt=prompt)}, ("image_text",))
+        (row,) = worker(asked).rows["measurements"]
+        values[prompt] = row.value
+    scorer = make_scorer("image_text", given.options["image_text"])
+    scorer.load()
+    watched = watch_whole(film.uri, [scorer.frames], film.prompt)
+    frames = ClipFrames.of(watched.frames[scorer.frames], scorer.frames, watched.about)
+    assert values[film.prompt] == scorer(frames) != values["people by night"]
+    assert values[""] is None, "a video without a prompt has no similarity to it"
 
 
 def test_a_file_without_frames_is_a_failure(workspace):
