@@ -2,9 +2,10 @@
 
     Take, Take, ... --agree--> Format, and the takes, those that cannot be brought to it with the reason
 
-Rate and length are those of the least: nothing is made longer and no frame is invented. The shape is the middle one of
-the systems' own, and a video that is far from the others is a failure instead of the measure of all. The watermark
-areas of all systems are painted on every video.
+The rate is that of the slowest system's middle video, the length that of the shortest video, the shape the middle one
+of the systems' own: nothing is made longer and no frame is invented (a slower video repeats its own, as a player does).
+A video that is far from the others is a failure instead of the measure of all. The watermark areas of all systems are
+painted on every video.
 """
 
 import math
@@ -95,7 +96,10 @@ def agree(takes: Sequence[Take], settings: StudySettings, kept: Format | None) -
 
 def _common(shown: Sequence[tuple[Take, Extent]], settings: StudySettings, aspect: float) -> Format:
     wanted = settings.normalise
-    rate = wanted.frame_rate or min(extent.frame_rate for _, extent in shown)
+    rates: dict[str, list[float]] = {}
+    for take, extent in shown:
+        rates.setdefault(take.system, []).append(extent.frame_rate)
+    rate = wanted.frame_rate or min(median_low(some) for some in rates.values())
     seconds = wanted.seconds or min(extent.duration_s for _, extent in shown)
     plain = Format(
         width=even(wanted.height * aspect),

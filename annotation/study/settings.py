@@ -32,7 +32,7 @@ class NormaliseSettings(BaseModel, frozen=True, extra="forbid"):
     height: int = Field(
         default=480, ge=16, multiple_of=2, description="px; the width follows from the one shape of all"
     )
-    frame_rate: float = Field(default=0.0, ge=0, description="Hz; 0: the lowest of all systems' videos")
+    frame_rate: float = Field(default=0.0, ge=0, description="Hz; 0: the slowest system's median")
     seconds: float = Field(default=0.0, ge=0, description="cut to this from the start; 0: the shortest video's length")
     fit: str = Field(
         default="crop",

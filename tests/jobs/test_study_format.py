@@ -36,6 +36,13 @@ def test_rate_and_length_are_those_of_the_least_and_no_frame_is_invented():
     assert str(common) == "854x480, 5.00 s: 120 frames at 24 Hz"
 
 
+def test_one_slow_video_does_not_slow_all_others():
+    common, reasons = agreed([take("a"), take("a", "q", rate=8), take("a", "r"), take("b", rate=30)])
+    assert common.frame_rate == 24.0
+    assert set(reasons.values()) == {""}
+    assert "8 to 24 frames per second" in changes(take("a", "q", rate=8), common)
+
+
 @pytest.mark.parametrize(
     ("odd", "reason"),
     [
