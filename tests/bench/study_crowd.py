@@ -8,7 +8,7 @@ at everybody's pace, two with a leaning to one side; all of it then goes through
     absolute   is each published rate in its interval, is the ranking the published one, are the careless found
     pairwise   the same with net win rates, whose truth is known in closed form; are the leaning found
     adaptive   rounds until nothing is in doubt: the same ranking, with how many of the answers? Rival: as many answers
-               to questions drawn at random, neighbours settled at 1.96 standard errors, since nobody looked before
+               to questions drawn at random. Neighbours settled are those that 1.96 standard errors tell apart
     coverage   how many intervals of 95% hold the truth, over repetitions. Rival: intervals that take answers as
                independent (Wilson; for net win rates the normal one)
 
@@ -34,7 +34,7 @@ from annotation.study.paired import Paired, paired
 from annotation.study.rates import rates
 from annotation.study.rows import given, pair_votes, pass_votes
 from annotation.study.settings import AdaptiveSettings, CheckSettings, StudySettings
-from annotation.study.tied_strengths import all_pairs, strengths
+from annotation.study.tied_strengths import Strengths, all_pairs, strengths
 from curation.records import content_id
 from curation.study_records import StudyAnswer, StudyItem, StudyPrompt, StudyVideo
 
@@ -205,19 +205,30 @@ def adaptive(study: Study, seed: int) -> Adaptive:
             break
         new = next_items(settings, study.prompts, study.videos, items, answers, choice.questions, SECRET, gold, names)
         items, answers = items + new, answers + study.answered(new)
-    order = [place.system for place in strengths(votes).ranking]
+    ours = strengths(votes)
     share = choice.asked / choice.possible
     cpu_s = time.process_time() - began
-    settled = sum(doubt.state is State.SETTLED for doubt in choice.doubts if doubt.adjacent)
     print(
         f"  {choice.asked} of {choice.possible} questions, {max(item.round for item in items)} rounds: {choice.reason}"
     )
     once = settings.model_copy(update={"adaptive": AdaptiveSettings(first_share=share, most_share=share)})
     some = first_items(once, study.prompts, study.videos, SECRET, gold, names)
     rival = strengths(pair_votes(study.prompts, study.videos, some, study.answered(some), left_out(people)))
-    at_random = sum(doubt.state is State.SETTLED for doubt in doubts_of(rival, {}, {}, once.adaptive) if doubt.adjacent)
-    order_at_random = [place.system for place in rival.ranking]
-    return Adaptive(share, max(item.round for item in items), order, settled, order_at_random, at_random, cpu_s)
+    return Adaptive(
+        share,
+        max(item.round for item in items),
+        [place.system for place in ours.ranking],
+        _settled(ours, once),
+        [place.system for place in rival.ranking],
+        _settled(rival, once),
+        cpu_s,
+    )
+
+
+def _settled(found: Strengths, once: StudySettings) -> int:
+    """Neighbours that 1.96 standard errors tell apart."""
+    doubts = doubts_of(found, {}, {}, once.adaptive)
+    return sum(doubt.state is State.SETTLED for doubt in doubts if doubt.adjacent)
 
 
 def same_ranking(order: Sequence[str], whole: Paired) -> bool:
