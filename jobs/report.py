@@ -176,7 +176,7 @@ def render_report(workspace: Workspace, recipe: "Recipe") -> str:
 def headline(values: dict[str, Any]) -> str:
     """One sentence with the numbers that matter."""
     snapshot, said, trained = values["snapshot"], values["people"], values["training"]
-    if not (snapshot.sources or snapshot.clips or snapshot.failures):
+    if not (snapshot.sources or snapshot.clips or snapshot.failures or values["studies"]):
         return "This workspace is empty: nothing has been split yet."
     failed = sum(failure.job == "split" for failure in snapshot.failures)
     parts = [f"{_count(len(snapshot.sources) + failed, 'file')} became {_count(len(snapshot.clips), 'clip')}"]
@@ -199,6 +199,11 @@ def headline(values: dict[str, Any]) -> str:
     if snapshot.samples:
         parts.append(
             f"{_count(len(snapshot.samples), 'video')} {'was' if len(snapshot.samples) == 1 else 'were'} generated"
+        )
+    if studies := values["studies"]:
+        answers, number = sum(study.answers for study in studies), len(studies)
+        parts.append(
+            f"judges gave {_count(answers, 'answer')} in {number} blind {'study' if number == 1 else 'studies'}"
         )
     return "; ".join(parts) + "."
 

@@ -12,15 +12,16 @@ import json
 import math
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from curation.tables import Measurement
 
 KINDS = {"vae": "VAE", "checkpoint": "Checkpoints", "system": "Systems"}
 DYNAMIC, CONSISTENCY = "dynamic_degree", "consistency"
 CHECKPOINT = re.compile(r"(?P<run>.+)/(?P<stage>[^/@]+)@(?P<step>\d+)")
-NONE = "–"
+NONE, DIGITS = "–", 4
 
 
 @dataclass(frozen=True)
@@ -61,17 +62,18 @@ class _Column:
     protocol: str
 
 
-def measures(rows: Iterable[Measurement], subjects: Collection[str] | None = None) -> Measures:
-    """Tables and curves of everything but single videos; of these subjects only, where given."""
+def measures(rows: Iterable[Measurement], subjects: Sequence[str] | None = None) -> Measures:
+    """Tables and curves of everything but single videos; of these subjects only and in this order, where given."""
     by_kind: dict[str, list[Measurement]] = defaultdict(list)
     for row in rows:
         if row.subject_kind in KINDS and (subjects is None or row.subject in subjects):
             by_kind[row.subject_kind].append(row)
-    tables = tuple(_table(title, by_kind[kind]) for kind, title in KINDS.items() if by_kind[kind])
+    order = _subject_order if subjects is None else subjects.index
+    tables = tuple(_table(title, by_kind[kind], order) for kind, title in KINDS.items() if by_kind[kind])
     return Measures(tables, tuple(_curves(by_kind["checkpoint"])))
 
 
-def _table(title: str, rows: Sequence[Measurement]) -> MeasureTable:
+def _table(title: str, rows: Sequence[Measurement], order: Callable[[str], Any]) -> MeasureTable:
     columns = sorted({_column(row) for row in rows})
     values: dict[str, dict[_Column, Measurement]] = defaultdict(dict)
     for row in rows:
@@ -82,11 +84,15 @@ def _table(title: str, rows: Sequence[Measurement]) -> MeasureTable:
     for each in columns:
         numbers[each.measure] += 1
         names.append(f"{_words(each.measure)}{f' ({numbers[each.measure]})' if each.measure in repeated else ''}")
-    ordered = sorted(values, key=_subject_order)
+    ordered = sorted(values, key=order)
+    decimals = {each: _decimals([found[each].value for found in values.values() if each in found]) for each in columns}
     return MeasureTable(
         title,
         tuple(names),
-        tuple((subject, tuple(_cell(values[subject].get(each)) for each in columns)) for subject in ordered),
+        tuple(
+            (subject, tuple(_cell(values[subject].get(each), decimals[each]) for each in columns))
+            for subject in ordered
+        ),
         tuple((name, _protocol(each)) for name, each in zip(names, columns, strict=True)),
         tuple(sorted({f"{row.subject}, {_words(row.measure)}: {row.note}" for row in rows if row.note})),
     )
@@ -101,10 +107,16 @@ def _words(measure: str) -> str:
     return measure.replace("_", " ").replace("@", " at ")
 
 
-def _cell(row: Measurement | None) -> str:
+def _decimals(values: Sequence[float | None]) -> int:
+    """So many that the largest of a column has DIGITS digits; the others then stand under it, point under point."""
+    largest = max((abs(value) for value in values if value is not None and math.isfinite(value)), default=0.0)
+    return min(max(DIGITS - 1 - math.floor(math.log10(largest)), 0), 9) if largest else 0
+
+
+def _cell(row: Measurement | None, decimals: int) -> str:
     if row is None or row.value is None or not math.isfinite(row.value):
         return NONE
-    return f"{row.value:.4g}"
+    return f"{row.value:,.{decimals}f}"
 
 
 def _protocol(column: _Column) -> str:

@@ -142,7 +142,7 @@ def stated_rule(checks: CheckSettings, design: Design) -> str:
         parts.append(f"fewer than {checks.least_identical:.0%} of identical pairs called a tie")
     parts.append(f"agreement (kappa) with the others below {checks.least_agreement:g}")
     return (
-        f"Left out is who has {', '.join(parts)}, each by more than chance explains (one-sided 95 %) and on "
+        f"A judge is left out who has {', '.join(parts)}, each by more than chance explains (one-sided 95 %) and on "
         f"{checks.fewest_checks} items or more, or a median below {checks.least_seconds:g} s for an item."
     )
 
@@ -235,11 +235,10 @@ def _page(workspace: Workspace, found: Findings) -> str:
 
     from jobs.report import PLAYER
 
+    ranked = tuple(each.system for each in found.counted.standings)
     values: Mapping[str, Any] = page_values(found) | {
-        "measures": measures(workspace.table("measurements").records(), found.systems),
-        "files": [
-            (f"{name}.{kind}", what if kind == "csv" else "") for name, what in FILES for kind in ("csv", "parquet")
-        ],
+        "measures": measures(workspace.table("measurements").records(), list(dict.fromkeys(ranked + found.systems))),
+        "files": FILES,
         "player": PLAYER,
         "player_hash": base64.b64encode(hashlib.sha256(PLAYER.encode()).digest()).decode(),
     }

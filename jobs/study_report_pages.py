@@ -16,7 +16,7 @@ from annotation.study.axes import OVERALL, Design
 from annotation.study.intervals import Interval
 from annotation.study.judges import Judge
 from annotation.study.pages import TITLES
-from annotation.study.planning import State
+from annotation.study.planning import Remaining, State
 from jobs.study_drawn import Drawn, track
 from jobs.study_figures import Contest, Result, Slice, Standing
 from jobs.study_players import Exhibit
@@ -203,13 +203,23 @@ def _contests(found: Findings) -> dict[str, Any]:
                 else "negligible"
                 if each.remaining.state is State.NEGLIGIBLE
                 else "open",
-                "needs": "" if each.remaining.state in (State.SETTLED, State.NEGLIGIBLE) else each.remaining.words,
+                "needs": _needs(each.remaining),
+                "again": place > 0 and contests[place - 1].first == each.first,
                 "counts": "won {}, tied {}, lost {}".format(*each.counts) if each.counts else "",
                 "shares": _shares(each.counts),
             }
-            for each in contests
+            for place, each in enumerate(contests)
         ],
     }
+
+
+def _needs(still: Remaining) -> str:
+    """What would settle a difference, to two digits: it rests on a guess that nothing else changes."""
+    if still.state in (State.SETTLED, State.NEGLIGIBLE):
+        return ""
+    if still.state is not State.ANSWERS:
+        return still.words
+    return f"about {float(f'{still.answers:.2g}'):,.0f} more answers, {still.times:.1f} times as many"
 
 
 def _shares(counts: tuple[int, int, int] | None) -> list[tuple[str, float]]:

@@ -18,7 +18,7 @@ def test_values_of_different_protocols_never_share_a_column():
         [row("ours", "psnr_db", 30.1), row("theirs", "psnr_db", 28.0, protocol=wide), row("ours", "ssim", 0.9)]
     ).tables
     assert table.columns == ("psnr db (1)", "psnr db (2)", "ssim")
-    assert table.rows == (("ours", ("30.1", NONE, "0.9")), ("theirs", (NONE, "28", NONE)))
+    assert table.rows == (("ours", ("30.10", NONE, "0.9000")), ("theirs", (NONE, "28.00", NONE)))
     assert dict(table.protocols)["psnr db (2)"] == "frames 65; set held out; version 1"
 
 
@@ -52,3 +52,11 @@ def test_checkpoints_stand_by_step_and_each_measure_of_several_has_its_panel():
     assert all(f">{text}<" in curve.svg for text in ("flow loss", "at 0.1", "at 0.9", "flicker"))
     assert ">psnr db<" not in curve.svg, "one step is no curve"
     assert measures([*rows, row("run/sft@20", "psnr_db", 1.0, kind="checkpoint")]) == found
+
+
+def test_subjects_stand_in_the_order_asked_for_and_points_under_points():
+    rows = [row("a", "speed", 1234.5), row("b", "speed", 7.25), row("c", "speed", 0.0)]
+    (table,) = measures(rows, ["c", "b", "a"]).tables
+    assert table.rows == (("c", ("0",)), ("b", ("7",)), ("a", ("1,234",)))
+    (still,) = measures([row("c", "speed", 0.0)]).tables
+    assert still.rows == (("c", ("0",)),)

@@ -27,6 +27,7 @@ def test_a_study_without_a_page_says_what_is_next_and_one_with_a_page_who_leads(
     workspace.table("study_answers").append("late", [late])
     assert studies(workspace)[0].text == f"From {answers} answers; 1 have come since."
     page = render_report(workspace, recipe)
+    assert f"judges gave {answers + 1} answers in 1 blind study." in page
     assert f'href="study_report/{STUDY}/report.html"' in page and "net wins, points" in page
 
 

@@ -1,5 +1,6 @@
 """What the page says: who leads, whether that is settled, and the same scale down a column."""
 
+import math
 from dataclasses import replace
 
 from annotation.study.axes import ALL_AXES, Design
@@ -8,7 +9,7 @@ from annotation.study.planning import Remaining, State
 from jobs.study_figures import Contest, Result, Slice, Standing
 from jobs.study_report_pages import Findings, headline, page_values
 
-DONE, OPEN = Remaining(State.SETTLED, 1.0, 0), Remaining(State.ANSWERS, 4.5, 900)
+DONE, OPEN = Remaining(State.SETTLED, 1.0, 0), Remaining(State.ANSWERS, 4.5, 963)
 
 
 def one(system: str, rank: int, value: float, strength: Interval | None = None) -> Standing:
@@ -75,11 +76,13 @@ def test_open_differences_say_what_would_settle_them():
     values = page_values(FINDINGS)
     assert values["settled_text"].startswith("2 of 3 differences settled")
     assert [(each["state"], each["needs"]) for each in values["contests"]] == [
-        ("open", OPEN.words),
+        ("open", "about 960 more answers, 4.5 times as many"),
         ("settled", ""),
         ("settled", ""),
     ]
-    assert "900 more answers" in OPEN.words
+    never = replace(CONTESTS[0], remaining=Remaining(State.NEVER, math.inf, 0))
+    values = page_values(replace(FINDINGS, counted=replace(COUNTED, contests=(never,))))
+    assert "no number of answers" in values["contests"][0]["needs"]
     small = replace(CONTESTS[0], remaining=Remaining(State.NEGLIGIBLE, 1.0, 0))
     values = page_values(replace(FINDINGS, counted=replace(COUNTED, contests=(small,))))
     assert [(each["state"], each["needs"]) for each in values["contests"]] == [("negligible", "")]
