@@ -85,27 +85,37 @@ def training_measurements(workspace: Workspace, run_id: str) -> list[Measurement
     from training.trained import read_run
 
     settings, _ = read_run(workspace, run_id)
-    objectives = {stage.name: stage.objective for stage in settings.stages}
+    held_out = json.loads(workspace.read_bytes(CHECKPOINTS, run_id, "run.json"))["held_out"]
+    of_all = {"set": f"held-out clips, {settings.held_out_clips} at most", "clips": content_id(*held_out)}
     rows = Metrics(workspace, CHECKPOINTS, run_id, "metrics.jsonl").rows
     found = []
-    for row in rows:
-        if row["kind"] == "held_out" and row["stage"] in objectives:
-            found += _of_held_out(run_id, objectives[row["stage"]], row)
+    for stage in settings.stages:
+        told = {**of_all, "sources": ", ".join(sorted(stage.shards)), "size": "as packed, whole clips"}
+        told["weights"] = "averaged"
+        if stage.network == "dit":
+            vae = [above for above in settings.above(stage) if above.network == "vae"][-1]
+            told |= {"noise": "fixed by clip and level", "latents": _weights_of(workspace, run_id, vae.name)}
+        for row in rows:
+            if row["kind"] == "held_out" and row["stage"] == stage.name:
+                found += _of_held_out(f"{run_id}/{stage.name}@{row['step']}", stage.objective, row, told)
     return found
 
 
-def _of_held_out(run_id: str, objective: str, row: Mapping[str, Any]) -> Iterator[Measurement]:
-    told = {"set": f"held-out clips of run {run_id}", "size": "as packed, whole clips", "weights": "averaged"}
-    if objective != "vae":
-        told["noise"] = "fixed by clip and level"
-    protocol = json.dumps(told, sort_keys=True)
-    subject, loss = f"{run_id}/{row['stage']}@{row['step']}", f"{objective}_loss"
+def _weights_of(workspace: Workspace, run_id: str, stage: str) -> str:
+    """Digest of what a finished stage ended with: losses compare only where latents are those of one VAE."""
+    from training.checkpoint import AVERAGE, CheckpointStore
+
+    store = CheckpointStore(workspace, CHECKPOINTS, run_id, stage)
+    return store.state(max(store.steps()))["sha256"][AVERAGE] if store.steps() else "not kept"
+
+
+def _of_held_out(
+    subject: str, objective: str, row: Mapping[str, Any], told: Mapping[str, Any]
+) -> Iterator[Measurement]:
+    protocol, loss = json.dumps(told, sort_keys=True), f"{objective}_loss"
     values = {loss: row["loss"]} if objective != "vae" else {}
     for name, value in row.get("parts", {}).items():
-        if objective == "vae":
-            values[f"vae_{name}"] = value
-        else:
-            values[f"{loss}@{name.removeprefix(LEVEL)}"] = value
+        values[f"vae_{name}" if objective == "vae" else f"{loss}@{name.removeprefix(LEVEL)}"] = value
     for name, value in values.items():
         yield Measurement(subject, "checkpoint", name, VERSION, protocol, value, row.get("clips", 1))
 

@@ -8,6 +8,7 @@ from curation.tables import Measurement
 from jobs.measure_films import Film
 from jobs.measure_settings import MeasureSettings
 from jobs.measure_summary import DYNAMIC_DEGREE, summarise, training_measurements, write_anew
+from training.checkpoint import CheckpointStore
 from training.flow_objective import NOISE_LEVELS
 from training.metrics import Metrics
 from training.trained import CHECKPOINTS, newest_run
@@ -89,6 +90,8 @@ def test_held_out_losses_of_a_run_are_rows_by_checkpoint_and_noise_level(trained
     held_out = Metrics(trained_workspace, CHECKPOINTS, run_id, "metrics.jsonl").held_out("image_256")[-1]
     assert flow["flow_loss@0.3"].value == held_out["parts"]["noise_0.3"]
     assert flow["flow_loss"].value == pytest.approx(sum(held_out["parts"].values()) / len(NOISE_LEVELS))
+    store = CheckpointStore(trained_workspace, CHECKPOINTS, run_id, "vae")
+    assert json.loads(flow["flow_loss"].protocol)["latents"] == store.state(2)["sha256"]["average"]
     vae = {row.measure for row in rows if row.subject == f"{run_id}/vae@0"}
     assert vae == {"vae_l1", "vae_psnr_db", "vae_ssim"}
     assert {row.subject_kind for row in rows} == {"checkpoint"}
