@@ -139,7 +139,8 @@ class Client:
             "expert_instruction": instruction,
             "show_collab_predictions": drafts,
         }
-        same = [project.id for project in self._sdk.projects.list() if project.title == title and project.id]
+        listed = self._sdk.projects.list(title=title)  # contains it, in any case
+        same = [project.id for project in listed if project.title == title and project.id]
         if same:
             project_id = min(same)
             self._sdk.projects.update(id=project_id, **settings)
