@@ -133,6 +133,8 @@ def _collect_every(context: "Context") -> int:
         raise UserError(
             f"annotation.reviewers is {reviewers!r}: simulated answers would mix with people's; set it to simulated"
         )
+    if context.args.every and context.args.go_on:
+        raise UserError("--go-on asks one round more, and --every would do so every time; give one of them")
     if not open_study(context.workspace, settings).items:
         print(f"study collect: nothing was asked in study {settings.name}; `dailies study create` asks", flush=True)
         return 0
@@ -151,8 +153,9 @@ def collect(context: "Context") -> int:
             study = _pull(study, desk)
             new, said = next_round(study, names_of_judges(study.settings, annotation), context.args.go_on)
             print(f"study: {said}", flush=True)
-            study = study.with_items(new)
-            _push(study, desk, new)
+            if new:
+                study = study.with_items(new)
+                _push(study, desk, new)
             if not (new and context.args.simulate):
                 return 0
 
