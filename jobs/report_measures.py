@@ -3,9 +3,9 @@
     measurements --by kind of subject--> a row per subject, a column per (measure, version, protocol) --> MeasureTable
                  --"<run>/<stage>@<step>"--> a line per measure over steps -----------------------------> SVG
 
-Values stand in one column only if code, weights and protocol are the same, so whatever stands in a column compares.
-Dynamic degree comes before the consistencies and is never left out beside them: a video that hardly moves is consistent
-for free. Measures of single videos are not shown; a system's row is their mean.
+Values stand in one column only if code, weights and protocol are the same, so whatever stands in a column compares;
+subjects that have no column in common are in tables of their own. Dynamic degree comes first, then what a video that
+hardly moves has for free. Measures of single videos are not shown; a system's row is their mean.
 """
 
 import json
@@ -17,9 +17,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from curation.tables import Measurement
+from jobs.measure_settings import CHEATED_BY_STILLNESS
+from jobs.measure_summary import DYNAMIC_DEGREE
 
 KINDS = {"vae": "VAE", "checkpoint": "Checkpoints", "system": "Systems"}
-DYNAMIC, CONSISTENCY = "dynamic_degree", "consistency"
+BESIDE = "dynamic degree "  # of notes: a column here
 CHECKPOINT = re.compile(r"(?P<run>.+)/(?P<stage>[^/@]+)@(?P<step>\d+)")
 NONE, DIGITS = "–", 4
 
@@ -69,8 +71,23 @@ def measures(rows: Iterable[Measurement], subjects: Sequence[str] | None = None)
         if row.subject_kind in KINDS and (subjects is None or row.subject in subjects):
             by_kind[row.subject_kind].append(row)
     order = _subject_order if subjects is None else subjects.index
-    tables = tuple(_table(title, by_kind[kind], order) for kind, title in KINDS.items() if by_kind[kind])
-    return Measures(tables, tuple(_curves(by_kind["checkpoint"])))
+    tables = [_table(title, rows, order) for kind, title in KINDS.items() for rows in _comparable(by_kind[kind])]
+    return Measures(tuple(tables), tuple(_curves(by_kind["checkpoint"])))
+
+
+def _comparable(rows: Sequence[Measurement]) -> list[list[Measurement]]:
+    """The rows by table: subjects with a column in common are in one, most subjects first."""
+    tables: list[tuple[set[_Column], list[Measurement]]] = []
+    by_subject: dict[str, list[Measurement]] = defaultdict(list)
+    for row in rows:
+        by_subject[row.subject].append(row)
+    for _, own in sorted(by_subject.items()):
+        columns, joined = {_column(row) for row in own}, list(own)
+        for table in [table for table in tables if table[0] & columns]:
+            tables.remove(table)
+            columns, joined = columns | table[0], [*table[1], *joined]
+        tables.append((columns, joined))
+    return sorted((table for _, table in tables), key=lambda table: -len({row.subject for row in table}))
 
 
 def _table(title: str, rows: Sequence[Measurement], order: Callable[[str], Any]) -> MeasureTable:
@@ -94,12 +111,16 @@ def _table(title: str, rows: Sequence[Measurement], order: Callable[[str], Any])
             for subject in ordered
         ),
         tuple((name, _protocol(each)) for name, each in zip(names, columns, strict=True)),
-        tuple(sorted({f"{row.subject}, {_words(row.measure)}: {row.note}" for row in rows if row.note})),
+        tuple(sorted({f"{row.subject}, {_words(row.measure)}: {note}" for row in rows if (note := _note(row))})),
     )
 
 
+def _note(row: Measurement) -> str:
+    return "; ".join(part for part in row.note.split("; ") if not part.startswith(BESIDE))
+
+
 def _column(row: Measurement) -> _Column:
-    place = 0 if row.measure == DYNAMIC else 1 if CONSISTENCY in row.measure else 2
+    place = 0 if row.measure == DYNAMIC_DEGREE else 1 if row.measure in CHEATED_BY_STILLNESS else 2
     return _Column(place, row.measure, row.version, row.protocol)
 
 
@@ -149,7 +170,8 @@ def _curves(rows: Sequence[Measurement]) -> list[MeasureCurve]:
                 name, _, level = column.measure.partition("@")
                 label = f"at {level}" if level else _words(name)
                 panel = panels[_words(name)]
-                panel[label if label not in panel else f"{label}, {column.version}"] = sorted(points)
+                again = sum(known.partition(" (")[0] == label for known in panel)
+                panel[f"{label} ({again + 1})" if again else label] = sorted(points)
         if panels:
             from jobs.report_charts import measure_curves
 

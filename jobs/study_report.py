@@ -10,6 +10,7 @@ Here, and only here, systems get their names back. The same tables give the same
 
 import base64
 import hashlib
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ from annotation.study.settings import CheckSettings, StudySettings
 from annotation.study.votes import PairVotes, PassVotes
 from curation.records import UserError
 from curation.study_records import ItemKind, StudyPrompt, StudyVideo
-from curation.tables import Workspace
+from curation.tables import Measurement, Workspace
 from jobs import study_export as export
 from jobs.report_measures import measures
 from jobs.study_figures import Result, kinds_of, result
@@ -230,6 +231,12 @@ def _write_files(workspace: Workspace, folder: tuple[str, ...], rows: Rows, foun
         export.write_both(workspace, table, folder, name)
 
 
+def _measured(workspace: Workspace, study: str) -> list[Measurement]:
+    """Of the study's own videos: a system may have been measured in another study too."""
+    rows = workspace.table("measurements").having("subject_kind", ["system"])
+    return [row for row in rows if json.loads(row.protocol).get("set") == f"study {study}"]
+
+
 def _page(workspace: Workspace, found: Findings) -> str:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -237,7 +244,7 @@ def _page(workspace: Workspace, found: Findings) -> str:
 
     ranked = tuple(each.system for each in found.counted.standings)
     values: Mapping[str, Any] = page_values(found) | {
-        "measures": measures(workspace.table("measurements").records(), list(dict.fromkeys(ranked + found.systems))),
+        "measures": measures(_measured(workspace, found.study), list(dict.fromkeys(ranked + found.systems))),
         "files": FILES,
         "player": PLAYER,
         "player_hash": base64.b64encode(hashlib.sha256(PLAYER.encode()).digest()).decode(),

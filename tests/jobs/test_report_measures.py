@@ -14,22 +14,32 @@ def row(subject: str, measure: str, value: float | None, kind: str = "system", *
 
 def test_values_of_different_protocols_never_share_a_column():
     wide = json.dumps({"set": "held out", "frames": 65})
-    (table,) = measures(
-        [row("ours", "psnr_db", 30.1), row("theirs", "psnr_db", 28.0, protocol=wide), row("ours", "ssim", 0.9)]
-    ).tables
+    rows = [row("ours", "psnr_db", 30.1), row("theirs", "psnr_db", 28.0, protocol=wide)]
+    (table,) = measures([*rows, row("ours", "ssim", 0.9), row("theirs", "ssim", 0.8)]).tables
     assert table.columns == ("psnr db (1)", "psnr db (2)", "ssim")
-    assert table.rows == (("ours", ("30.10", NONE, "0.9000")), ("theirs", (NONE, "28.00", NONE)))
+    assert table.rows == (("ours", ("30.10", NONE, "0.9000")), ("theirs", (NONE, "28.00", "0.8000")))
     assert dict(table.protocols)["psnr db (2)"] == "frames 65; set held out; version 1"
 
 
+def test_subjects_without_a_column_in_common_are_in_tables_of_their_own():
+    wide = json.dumps({"videos": 39})
+    rows = [row("lacking", name, 0.3, protocol=wide) for name in ("flicker", "sharpness")]
+    rows += [row(subject, name, 0.2) for subject in ("ours", "theirs") for name in ("flicker", "sharpness")]
+    first, second = measures(rows).tables
+    assert [subject for subject, _ in first.rows] == ["ours", "theirs"] and second.rows[0][0] == "lacking"
+    assert first.columns == second.columns == ("flicker", "sharpness")
+    bridge = row("lacking", "ssim", 0.9), row("ours", "ssim", 0.9)
+    assert len(measures([*rows, *bridge]).tables) == 1
+
+
 def test_dynamic_degree_stands_before_the_consistencies():
-    names = ("subject_consistency", "flicker", "background_consistency", "dynamic_degree")
+    names = ("subject_consistency", "sharpness", "flicker", "background_consistency", "dynamic_degree")
     (table,) = measures([row("ours", name, 0.5) for name in names]).tables
-    assert table.columns == ("dynamic degree", "background consistency", "subject consistency", "flicker")
+    assert table.columns == ("dynamic degree", "background consistency", "flicker", "subject consistency", "sharpness")
 
 
 def test_a_value_that_is_not_defined_is_a_dash_with_its_reason():
-    (table,) = measures([row("ours", "clip_similarity", None, note="no weights")]).tables
+    (table,) = measures([row("ours", "clip_similarity", None, note="dynamic degree 0.60; no weights")]).tables
     assert table.rows == (("ours", (NONE,)),) and table.notes == ("ours, clip similarity: no weights",)
 
 

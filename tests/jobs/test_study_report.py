@@ -26,8 +26,11 @@ def recipe(design: Design, **study: object) -> Recipe:
 def written(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp(request.param.value)
     workspace = studied(folder, request.param, QUALITIES, num_prompts=24, num_judges=7, missing=[("third", 3)])
-    dynamic = Measurement("ours", "system", "dynamic_degree", "1", "{}", 0.6)
-    workspace.table("measurements").append("m", [dynamic])
+    measured = [
+        Measurement("ours", "system", "dynamic_degree", "1", f'{{"set": "study {name}"}}', value)
+        for name, value in ((STUDY, 0.612), ("another", 0.345))
+    ]
+    workspace.table("measurements").append("m", measured)
     return workspace, request.param, write_study_report(workspace, recipe(request.param))
 
 
@@ -42,7 +45,7 @@ def test_the_page_names_systems_and_tells_who_leads(written):
     ranks = {row["system"]: row["value"] for row in figures if row["figure"] == "rank" and row["judges"] == "counted"}
     assert ranks["ours"] == 1 and sorted(ranks.values()) == [1, 2, 3]
     assert ("strength" in page.text) == (design is Design.PAIRWISE)
-    assert "dynamic degree" in page.text
+    assert "dynamic degree" in page.text and "0.6120" in page.text and "0.3450" not in page.text
 
 
 def test_the_careless_judge_is_left_out_and_both_results_are_given(written):
