@@ -14,11 +14,11 @@ each pair to the prompts that were asked least so far. Two systems that are next
 and the study is finished when none is open or `most_share` is asked. Looking often finds differences that are
 not there (24 of 100 studies of equals pass 1.96 standard errors at one of 19 looks), so the number of standard errors
 is Pocock's (1977) for the planned number of looks, 2.66 there. What the report prints are ordinary intervals of all
-answers; how well they hold after stopping by this rule is measured in tests/bench/study_crowd.py.
+answers; after stopping by this rule they still hold the truth as often as they say (tests/bench/study_crowd.py).
 
 The chance to settle is predictive (Spiegelhalter, Freedman, Blackburn 1986): where a share f of a pair's questions is
 answered and the difference is d with standard error e, that of all answers is normal around d with variance
-e^2 (1 - f), and its standard error e sqrt(f). Without it two thirds of the rounds went to pairs that nothing settles.
+e^2 (1 - f), and its standard error e sqrt(f).
 
 Everything is a function of rows, settings and the study's secret: the same command after a crash asks the same.
 """

@@ -10,7 +10,7 @@ at everybody's pace, two with a leaning to one side; all of it then goes through
     adaptive   rounds until nothing is in doubt: the same ranking, with how many of the answers? Rival: as many answers
                to questions drawn at random. Neighbours settled are those that 1.96 standard errors tell apart
     coverage   how many intervals of 95% hold the truth, over repetitions. Rival: intervals that take answers as
-               independent (Wilson; for net win rates the normal one)
+               independent (Wilson; for net win rates the normal one). Likewise after rounds that end by what was found
 
 The same ranking: no two systems that the whole study tells apart (its 95% interval of their net win rate excludes 0)
 are in the other order. The last line is JSON for programs.
@@ -24,7 +24,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from annotation.study.adaptive import State, choose, doubts_of
+from annotation.study.adaptive import Choice, State, choose, doubts_of
 from annotation.study.axes import ALL_AXES, FAIL, OVERALL, PASS, A, B, Design
 from annotation.study.crowd import HUNYUAN_TABLE, Crowd, Moments, answers_to, make_judges
 from annotation.study.dealing import GoldQuestion, first_items, next_items, questions
@@ -35,6 +35,7 @@ from annotation.study.rates import rates
 from annotation.study.rows import given, pair_votes, pass_votes
 from annotation.study.settings import AdaptiveSettings, CheckSettings, StudySettings
 from annotation.study.tied_strengths import Strengths, all_pairs, strengths
+from annotation.study.votes import PairVotes
 from curation.records import content_id
 from curation.study_records import StudyAnswer, StudyItem, StudyPrompt, StudyVideo
 
@@ -190,33 +191,47 @@ class Adaptive:
     cpu_s: float
 
 
-def adaptive(study: Study, seed: int) -> Adaptive:
-    """Rounds until nothing is in doubt; then, as a rival, as many questions at random."""
-    began = time.process_time()
-    settings = settings_for(study, Design.PAIRWISE, True, seed)
+@dataclass(frozen=True)
+class Rounds:
+    """Where rounds ended."""
+
+    items: list[StudyItem]
+    votes: PairVotes
+    choice: Choice
+    gold: list[GoldQuestion]
+    out: tuple[str, ...]
+
+
+def rounds_of(study: Study, settings: StudySettings) -> Rounds:
+    """Rounds until nothing is in doubt."""
     names, gold = study.crowd.judges.names, make_gold(study, settings)
     items = first_items(settings, study.prompts, study.videos, SECRET, gold, names)
     answers = study.answered(items)
     while True:
-        people = judges(given(items, answers), settings.checks)
-        votes = pair_votes(study.prompts, study.videos, items, answers, left_out(people))
+        out = left_out(judges(given(items, answers), settings.checks))
+        votes = pair_votes(study.prompts, study.videos, items, answers, out)
         choice = choose(settings, study.prompts, study.videos, items, votes, SECRET)
         if choice.finished:
-            break
+            return Rounds(items, votes, choice, gold, out)
         new = next_items(settings, study.prompts, study.videos, items, answers, choice.questions, SECRET, gold, names)
         items, answers = items + new, answers + study.answered(new)
-    ours = strengths(votes)
-    share = choice.asked / choice.possible
-    cpu_s = time.process_time() - began
-    print(
-        f"  {choice.asked} of {choice.possible} questions, {max(item.round for item in items)} rounds: {choice.reason}"
-    )
+
+
+def adaptive(study: Study, seed: int) -> Adaptive:
+    """Rounds; then, as a rival, as many questions at random."""
+    began = time.process_time()
+    settings = settings_for(study, Design.PAIRWISE, True, seed)
+    ended = rounds_of(study, settings)
+    ours, choice = strengths(ended.votes), ended.choice
+    share, cpu_s = choice.asked / choice.possible, time.process_time() - began
+    num_rounds = max(item.round for item in ended.items)
+    print(f"  {choice.asked} of {choice.possible} questions, {num_rounds} rounds: {choice.reason}")
     once = settings.model_copy(update={"adaptive": AdaptiveSettings(first_share=share, most_share=share)})
-    some = first_items(once, study.prompts, study.videos, SECRET, gold, names)
-    rival = strengths(pair_votes(study.prompts, study.videos, some, study.answered(some), left_out(people)))
+    some = first_items(once, study.prompts, study.videos, SECRET, ended.gold, study.crowd.judges.names)
+    rival = strengths(pair_votes(study.prompts, study.videos, some, study.answered(some), ended.out))
     return Adaptive(
         share,
-        max(item.round for item in items),
+        num_rounds,
         [place.system for place in ours.ranking],
         _settled(ours, once),
         [place.system for place in rival.ranking],
@@ -302,6 +317,17 @@ def _cover_net_wins(crowd: Crowd, found: dict[str, Coverage]) -> None:
         found["standings"].add(place.net, truth)
 
 
+def coverage_after_rounds(repetitions: int, seed: int, num_prompts: int = 200, num_judges: int = 12) -> Coverage:
+    """Of the net win rates of small studies that ended when nothing was in doubt."""
+    found = Coverage()
+    for repetition in range(repetitions):
+        study = make_study(num_prompts, num_judges, seed + 5000 + repetition)
+        settings = settings_for(study, Design.PAIRWISE, True, seed).model_copy(update={"bootstraps": 200})
+        for pair in paired(rounds_of(study, settings).votes, num_bootstraps=100).pairs:
+            found.add(pair.net, true_net(study.crowd, pair.first, pair.second, OVERALL))
+    return found
+
+
 def _dealt(number: int, crowd: Crowd, generator: np.random.Generator) -> np.ndarray:
     return generator.permutation(number) % len(crowd.judges.names)
 
@@ -365,6 +391,7 @@ def main() -> None:
         report[f"study_{seed}"] = figures
     for name, held in coverage(args.prompts, args.judges, args.repetitions, args.seed).items():
         report[f"coverage, {name}"] = round(held.share, 4)
+    report["coverage, net wins after rounds"] = round(coverage_after_rounds(args.repetitions // 10, args.seed).share, 4)
     report["cpu_s"] = round(time.process_time() - began, 1)
     print(json.dumps(report))
 
