@@ -138,8 +138,8 @@ def _absolute(table: RateTable, negligible: float) -> tuple[list[Standing], list
     ahead = {frozenset((each.first, each.second)): each.first for each in overall}
     for each in table.differences:
         pair = frozenset((each.first, each.second))
-        turned = each.interval if ahead.get(pair) == each.first else _turned(each.interval)
-        axes.setdefault(pair, {})[each.axis] = turned
+        seen = each.interval if ahead.get(pair) == each.first else turned(each.interval)
+        axes.setdefault(pair, {})[each.axis] = seen
     contests = [
         Contest(
             each.first,
@@ -213,6 +213,6 @@ def _by_kind(votes: PairVotes | PassVotes, of_prompt: Mapping[str, str], seed: i
     return {value: {rate.system: rate.interval for rate in table.of(OVERALL)} for value, table in found.items()}
 
 
-def _turned(interval: Interval) -> Interval:
+def turned(interval: Interval) -> Interval:
     """Of the second less the first."""
     return Interval(-interval.value, -interval.high, -interval.low)

@@ -18,7 +18,7 @@ from annotation.study.judges import Judge
 from annotation.study.pages import TITLES
 from annotation.study.planning import Remaining, State
 from jobs.study_drawn import Drawn, track
-from jobs.study_figures import Contest, Result, Slice, Standing
+from jobs.study_figures import Contest, Result, Slice, Standing, turned
 from jobs.study_players import Exhibit
 from jobs.study_report_judges import judge_values
 
@@ -246,8 +246,7 @@ def _matrix(result: Result) -> dict[str, Any]:
     net: dict[tuple[str, str], tuple[Interval, bool]] = {}
     for each in result.contests:
         net[each.first, each.second] = each.difference, each.settled
-        turned = Interval(-each.difference.value, -each.difference.high, -each.difference.low)
-        net[each.second, each.first] = turned, each.settled
+        net[each.second, each.first] = turned(each.difference), each.settled
     rows = []
     for row in names:
         cells = []
