@@ -58,9 +58,7 @@ def test_three_systems_of_files_are_asked_in_rounds_and_judged_to_the_end(label_
         checks=CheckSettings(repeat_share=0.2, identical_share=0.2),
         adaptive=AdaptiveSettings(first_share=0.5, round_share=0.25),
     )
-    label_studio_workspace.write_bytes(
-        b"1" * 64, "study", settings.name, "secret"
-    )  # all chance: the rounds are the same
+    label_studio_workspace.write_bytes(b"1" * 64, "study", settings.name, "secret")  # so the rounds are the same
     created = do(label_studio_workspace, settings, "create")
     assert len(created.videos) == 12 and not created.answers
     assert Counter(item.kind for item in created.items) == {ItemKind.RANDOM: 6, ItemKind.IDENTICAL: 1}
