@@ -119,20 +119,28 @@ class Client:
         return {"Authorization": self._sdk._client_wrapper.get_headers()["Authorization"]}
 
     def open_project(
-        self, title: str, label_config: str, overlap: int, instruction: str, media: Path | None = None
+        self,
+        title: str,
+        label_config: str,
+        overlap: int,
+        instruction: str,
+        media: Path | None = None,
+        drafts: bool = True,
     ) -> Project:
         """The project of that title, made or brought up to date.
 
         Args:
             media: folder whose clips its tasks show by the server's local-files route; None: they come from elsewhere.
+            drafts: fill in the page from predictions.
         """
         settings = {
             "label_config": label_config,
             "maximum_annotations": overlap,
             "expert_instruction": instruction,
-            "show_collab_predictions": True,  # this is what fills in the drafts
+            "show_collab_predictions": drafts,
         }
-        same = [project.id for project in self._sdk.projects.list() if project.title == title and project.id]
+        listed = self._sdk.projects.list(title=title)  # contains it, in any case
+        same = [project.id for project in listed if project.title == title and project.id]
         if same:
             project_id = min(same)
             self._sdk.projects.update(id=project_id, **settings)
@@ -306,10 +314,18 @@ class Client:
             )
         return sorted(tasks, key=lambda task: task.task_id)
 
-    def answer(self, task: OpenTask, result: list[dict[str, Any]], skipped: bool = False) -> None:
+    def answer(
+        self,
+        task: OpenTask | Listed,
+        result: list[dict[str, Any]],
+        skipped: bool = False,
+        lead_time_s: float | None = None,
+    ) -> None:
         """Answer (or skip) a task as this client's account."""
+        more: dict[str, Any] = {} if lead_time_s is None else {"lead_time": lead_time_s}
+        draft = task.draft_id if isinstance(task, OpenTask) else None
         self._sdk.annotations.create(
-            id=task.task_id, result=result, was_cancelled=skipped, parent_prediction=task.draft_id
+            id=task.task_id, result=result, was_cancelled=skipped, parent_prediction=draft, **more
         )
 
     def delete(self, raw: RawAnswer) -> None:

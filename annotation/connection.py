@@ -1,13 +1,14 @@
 """The way from a workspace to its project in Label Studio: the embedded server, or one that is already there.
 
 connect(workspace, settings) --> Connection(client of the one who runs Dailies, a project for each screen)
+reach(workspace, settings)   --> the same without projects, for a study, which has its own (annotation/study/desk.py)
 connection.as_member(email)  --> a client with another member's own token (embedded server only)
 login(workspace, settings)   --> what a person needs to start: address, e-mail, the file with the password
 """
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
@@ -76,11 +77,11 @@ class Connection:
         """
         if self.home is None:
             raise UserError(
-                f"{email} would need an account on {self.project.url}; simulated annotators answer only on the "
+                f"{email} would need an account on {self.client.url}; simulated annotators answer only on the "
                 "embedded server. Set annotation.reviewers to team, or annotation.url to empty."
             )
-        inviter = signed_in(self.home, self.project.url, ADMIN)
-        return Client(self.project.url, signed_in(self.home, self.project.url, email, inviter).token)
+        inviter = signed_in(self.home, self.client.url, ADMIN)
+        return Client(self.client.url, signed_in(self.home, self.client.url, email, inviter).token)
 
     def login(self, desk: Desk | None = None) -> Login:
         """Where people sign in, and as whom; the first desk unless another is given."""
@@ -91,14 +92,40 @@ class Connection:
 def connect(
     workspace: Workspace, settings: AnnotationSettings, on_wait: Callable[[float], None] | None = None
 ) -> Connection:
-    """Reach the project; the embedded server is started if it does not run, and goes on running afterwards.
+    """Reach the server and the project of each screen, made or brought up to date.
+
+    Raises:
+        UserError: as `reach`; or the server may not show the workspace's clips.
+    """
+    reached = reach(workspace, settings, on_wait)
+    try:
+        media = shown_folder(workspace, settings)
+        desks = tuple(
+            Desk(
+                screen,
+                reached.client.open_project(
+                    settings.title_of(screen), render(screen), settings.answers_per_clip, screen.instruction, media
+                ),
+            )
+            for screen in settings.screens
+        )
+    except BaseException:
+        reached.__exit__()
+        raise
+    return replace(reached, desks=desks)
+
+
+def reach(
+    workspace: Workspace, settings: AnnotationSettings, on_wait: Callable[[float], None] | None = None
+) -> Connection:
+    """Reach the server, no project; the embedded server is started if it does not run, and goes on running afterwards.
 
     Args:
         on_wait: called with the seconds waited so far while the embedded server starts.
 
     Raises:
         UserError: Label Studio is not installed, the API key is missing, or the workspace is not a local folder and
-            the embedded server or its local-files route would need one.
+            the embedded server would need one.
     """
     if settings.url:
         key = os.environ.get(API_KEY_VARIABLE, "")
@@ -107,29 +134,23 @@ def connect(
                 f"annotation.url = {settings.url} needs an API key in the environment variable {API_KEY_VARIABLE}; "
                 "it is under Account & Settings on that server"
             )
-        server, home, client = settings.url, None, Client(settings.url, key, trust_env=True)
-    else:
-        home = _local(workspace, HOME)
-        running = ensure(home, _local(workspace, MEDIA), settings.server, on_wait)
-        server, client = EMBEDDED, Client(running.url, signed_in(home, running.url, ADMIN).token)
-    try:
-        media = None
-        if settings.routing.media == "local-files":
-            media = _local(workspace, MEDIA, PROXY_FOLDER)
-            media.mkdir(parents=True, exist_ok=True)
-        desks = tuple(
-            Desk(
-                screen,
-                client.open_project(
-                    settings.title_of(screen), render(screen), settings.answers_per_clip, screen.instruction, media
-                ),
-            )
-            for screen in settings.screens
-        )
-    except BaseException:
-        client.__exit__()
-        raise
-    return Connection(server, client, desks, home)
+        return Connection(settings.url, Client(settings.url, key, trust_env=True), (), None)
+    home = _local(workspace, HOME)
+    running = ensure(home, _local(workspace, MEDIA), settings.server, on_wait)
+    return Connection(EMBEDDED, Client(running.url, signed_in(home, running.url, ADMIN).token), (), home)
+
+
+def shown_folder(workspace: Workspace, settings: AnnotationSettings, folder: str = PROXY_FOLDER) -> Path | None:
+    """The folder of media that a project's tasks may show by the server's local-files route; None: not by that route.
+
+    Raises:
+        UserError: the workspace is not a local folder and that route would need one.
+    """
+    if settings.routing.media != "local-files":
+        return None
+    media = _local(workspace, MEDIA, folder)
+    media.mkdir(parents=True, exist_ok=True)
+    return media
 
 
 def stop_server(workspace: Workspace) -> bool:

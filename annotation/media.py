@@ -17,29 +17,31 @@ from botocore.config import Config
 
 from annotation.connection import MEDIA
 from annotation.routing import RoutingSettings
-from annotation.tasks import local_files_address, proxy_path
+from annotation.tasks import PROXY_FOLDER, local_files_address, proxy_path
 from curation.records import UserError
 from curation.tables import Workspace
 
 
-def media_addresses(workspace: Workspace, clip_ids: list[str], settings: RoutingSettings) -> dict[str, str]:
-    """Clip id -> what the task tells the player.
+def media_addresses(
+    workspace: Workspace, clip_ids: list[str], settings: RoutingSettings, folder: str = PROXY_FOLDER
+) -> dict[str, str]:
+    """Clip id -> what the task tells the player; `folder` is the clips', below the media folder.
 
     Raises:
         UserError: presigned addresses of a workspace that is no object store, or served ones of one that is.
     """
     match settings.media:
         case "local-files":
-            return {clip_id: local_files_address(clip_id) for clip_id in clip_ids}
+            return {clip_id: local_files_address(clip_id, folder) for clip_id in clip_ids}
         case "serve":
             if not workspace.is_local:
                 raise UserError(
                     f"`dailies serve` serves a local folder and the workspace is {workspace.uri}; "
                     "set annotation.routing.media to presigned"
                 )
-            return {clip_id: f"{settings.serve.url}/{proxy_path(clip_id)}" for clip_id in clip_ids}
+            return {clip_id: f"{settings.serve.url}/{proxy_path(clip_id, folder)}" for clip_id in clip_ids}
         case "presigned":
-            return presigned(workspace.uri, clip_ids, round(settings.presigned_hours * 3600))
+            return presigned(workspace.uri, clip_ids, round(settings.presigned_hours * 3600), folder)
 
 
 def media_advice(workspace: Workspace, page_url: str, settings: RoutingSettings) -> str:
@@ -56,7 +58,7 @@ def media_advice(workspace: Workspace, page_url: str, settings: RoutingSettings)
             return f"see that your keys may read the bucket and that its CORS rules let {page_url} GET with Range"
 
 
-def presigned(workspace_uri: str, clip_ids: list[str], expires_s: int) -> dict[str, str]:
+def presigned(workspace_uri: str, clip_ids: list[str], expires_s: int, folder: str = PROXY_FOLDER) -> dict[str, str]:
     """Clip id -> an address of its proxy that the store honours for `expires_s` seconds. Asks nobody, only signs.
 
     Keys come from the environment, region and endpoint from the workspace's URI or else from there.
@@ -86,7 +88,7 @@ def presigned(workspace_uri: str, clip_ids: list[str], expires_s: int) -> dict[s
     prefix = f"{parts.path.strip('/')}/".lstrip("/")
 
     def address(clip_id: str) -> str:
-        what = {"Bucket": parts.hostname, "Key": f"{prefix}{MEDIA}/{proxy_path(clip_id)}"}
+        what = {"Bucket": parts.hostname, "Key": f"{prefix}{MEDIA}/{proxy_path(clip_id, folder)}"}
         return client.generate_presigned_url("get_object", Params=what, ExpiresIn=expires_s)
 
     return {clip_id: address(clip_id) for clip_id in clip_ids}

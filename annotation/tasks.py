@@ -42,14 +42,14 @@ class Task:
         return {"data": self.data, "predictions": drafts}
 
 
-def proxy_path(clip_id: str) -> str:
+def proxy_path(clip_id: str, folder: str = PROXY_FOLDER) -> str:
     """Where a clip's proxy lies below the media folder."""
-    return f"{PROXY_FOLDER}/{clip_id}.mp4"
+    return f"{folder}/{clip_id}.mp4"
 
 
-def local_files_address(clip_id: str) -> str:
+def local_files_address(clip_id: str, folder: str = PROXY_FOLDER) -> str:
     """Where a clip's proxy is on Label Studio's own route, relative to the server."""
-    return f"/data/local-files/?d={proxy_path(clip_id)}"
+    return f"/data/local-files/?d={proxy_path(clip_id, folder)}"
 
 
 def to_task(screen: Screen, clip: Clip, draft: Caption, video: str = "", answers_wanted: int = 0) -> Task:

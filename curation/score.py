@@ -206,6 +206,28 @@ def watch_clips(
         yield watched(index)
 
 
+def watch_whole(uri: str, specs: Sequence[FrameSpec], caption: str = "") -> Watched:
+    """All frames of a file that is one clip, such as a generated video, for every spec.
+
+    Args:
+        caption: what it was asked to show, for scorers that compare pictures with words.
+
+    Raises:
+        UnreadableVideo: the file gives no frame.
+        OSError: the storage failed.
+    """
+    frames = scan(uri, specs)
+    collected: dict[FrameSpec, list[Seen]] = defaultdict(list)
+    for seen in frames:
+        collected[seen.spec].append(seen)
+    facts, start_pts = frames.facts, frames.start_pts
+    assert facts is not None and start_pts is not None
+    duration_s = float((frames.end_pts - start_pts) * facts.time_base)
+    num_bytes, rate = frames.num_bytes(start_pts, frames.end_pts), frames.num_frames / duration_s
+    about = About(*facts.geometry.size, rate, num_bytes, frames.num_frames, caption)
+    return Watched({spec: _ticked(each) for spec, each in collected.items()}, about)
+
+
 def _ticked(seen: Sequence[Seen]) -> list[Frame]:
     """The frames that came on ticks, or the one that stands in if there are none."""
     return [each.frame for each in seen if not each.stands_in] or [each.frame for each in seen]

@@ -163,6 +163,11 @@ class Reader:
             return False
         return keyframe is not None and keyframe.pts is not None and keyframe.pts <= pts
 
+    def packet_times(self) -> list[int]:
+        """PTS of all shown packets from where the reader stands, rising; decodes nothing."""
+        times = (packet.pts for packet in self._packets() if packet.size and not packet.is_discard)
+        return sorted({pts for pts in times if pts is not None})
+
     def _packets(self) -> Iterator[Any]:
         num_in_a_row = 0
         while num_in_a_row < MAX_DEMUX_ERRORS:

@@ -43,6 +43,7 @@ from curation.records import (
     Verdict,
     Video,
 )
+from curation.study_records import StudyAnswer, StudyItem, StudyPrompt, StudyVideo
 
 ASIDE = "_aside"
 PARTS_AHEAD = 4
@@ -137,6 +138,20 @@ class Sample:
     image: str = ""  # the picture that became its first frame
 
 
+@dataclass(frozen=True)
+class Measurement:
+    """One automatic measure of one subject, with the protocol that makes two of them comparable."""
+
+    subject: str  # what was measured: a video's id, or "<system>", "<run>/<stage>@<step>"
+    subject_kind: str  # "video", "system", "checkpoint" or "vae"
+    measure: str  # "psnr_db", "dynamic_degree", "flow_loss@0.3", ...
+    version: str  # of the measure: code and weights
+    protocol: str  # JSON object: set, frames, size, colour range, ...
+    value: float | None  # None where it is not defined for this subject; `note` says why
+    number: int = 1  # videos or clips that the value is a mean over
+    note: str = ""
+
+
 TABLES: dict[str, TableSpec] = {
     "sources": TableSpec(Source, ("input_id", "splitter")),
     "videos": TableSpec(Video, ("video_id",)),
@@ -156,6 +171,11 @@ TABLES: dict[str, TableSpec] = {
     "pack_fates": TableSpec(PackFate, ("clip_id", "stage", "plan")),
     "train_reads": TableSpec(TrainRead, ("run_id", "stage", "clip_id")),
     "samples": TableSpec(Sample, ("sample_id",)),
+    "study_prompts": TableSpec(StudyPrompt, ("study", "prompt_id")),
+    "study_videos": TableSpec(StudyVideo, ("study", "media_key")),
+    "study_items": TableSpec(StudyItem, ("study", "item_key")),
+    "study_answers": TableSpec(StudyAnswer, ("study", "answer_key")),
+    "measurements": TableSpec(Measurement, ("subject", "measure", "version", "protocol")),
     "failures": TableSpec(Failure, ("job", "job_digest", "input_id")),
 }
 
@@ -216,6 +236,11 @@ class Workspace:
             raise ValueError(f"workspace {self.uri} is not a local folder; this step needs one")
         return Path(self.path(*parts))
 
+    def uri_of(self, path: str) -> str:
+        """Address of something in the workspace for those who open files by one, as the decoder does."""
+        place, mark, options = self.uri.partition("?")
+        return f"{place.rstrip('/')}/{path}{mark}{options}"
+
     def exists(self, *parts: str) -> bool:
         return self.fs.get_file_info(self.path(*parts)).type != pafs.FileType.NotFound
 
@@ -266,6 +291,10 @@ class Table:
         schema = pa.schema([self.schema.field(name) for name in needed])
         rows = pa.concat_tables([schema.empty_table(), *(part.cast(schema) for part in parts)])
         return _drop_repeats(rows, self.spec.key).select(wanted)
+
+    def part(self, stem: str) -> pa.Table:
+        """The rows of one part, repeated keys and all."""
+        return self._read_part(stem, self.schema.names).cast(self.schema)
 
     def _read_part(self, stem: str, columns: list[str]) -> pa.Table:
         with self.workspace.fs.open_input_file(self.workspace.path(self.name, f"{stem}.parquet")) as file:

@@ -87,7 +87,9 @@ def write_member(
     return _encode(frames, rate, {"crf": str(crf), "preset": preset, "g": str(MEMBER_KEYFRAME_INTERVAL)})
 
 
-def write_frames(frames: Iterable[np.ndarray], frame_rate: float, crf: int = 17, comment: str = "") -> bytes:
+def write_frames(
+    frames: Iterable[np.ndarray], frame_rate: float, crf: int = 17, comment: str = "", preset: str = "medium"
+) -> bytes:
     """Frames that no source holds, such as a generated sample, as an mp4 that plays everywhere: index in front, BT.709.
 
     Args:
@@ -95,7 +97,7 @@ def write_frames(frames: Iterable[np.ndarray], frame_rate: float, crf: int = 17,
         comment: text for the file's metadata.
     """
     rate = Fraction(frame_rate).limit_denominator(1001)
-    return _encode(iter(frames), rate, {"crf": str(crf), "preset": "medium"}, faststart=True, comment=comment)
+    return _encode(iter(frames), rate, {"crf": str(crf), "preset": preset}, faststart=True, comment=comment)
 
 
 def member_span(clip: Clip, num_frames: int, frame_rate: float) -> Span:

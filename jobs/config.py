@@ -18,6 +18,7 @@ from typing import Any
 from pydantic import BaseModel, Field, ValidationError
 
 from annotation.project import AnnotationSettings
+from annotation.study.settings import StudySettings
 from annotation.suitability import CalibrateSettings
 from curation.gates import GateSettings
 from curation.groups import GroupSettings
@@ -28,6 +29,7 @@ from curation.tables import Workspace
 from jobs.engine import EngineSettings
 from jobs.footage import FootageSettings
 from jobs.generate import GenerateSettings
+from jobs.measure_settings import MeasureSettings
 from jobs.pack import PackSettings
 from jobs.report import ReportSettings
 from jobs.toy_settings import ToySettings
@@ -48,6 +50,8 @@ class Recipe(BaseModel, frozen=True, extra="forbid"):
     pack: PackSettings = Field(default_factory=PackSettings)
     train: TrainSettings = Field(default_factory=TrainSettings)
     generate: GenerateSettings = Field(default_factory=GenerateSettings)
+    measure: MeasureSettings = Field(default_factory=MeasureSettings)
+    study: StudySettings = Field(default_factory=StudySettings)
     report: ReportSettings = Field(default_factory=ReportSettings)
     toy: ToySettings = Field(default_factory=ToySettings)
 

@@ -114,6 +114,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--image", metavar="FILE", help="picture that becomes the first frame")
     parser.add_argument("--out", metavar="FILE", help="also write the sample here: .mp4, or .png of one frame")
     parser.add_argument("--run", metavar="RUN_ID", help="training run to use; the newest by default")
+    parser.add_argument("--stage", metavar="NAME", help="flow stage of the run to use; the last finished by default")
     parser.add_argument("--weights", metavar="FOLDER", help="released or converted weights to use instead of a run")
     parser.add_argument("--rewrite", choices=("normal", "master"), help="have a model rewrite the prompts first")
     parser.add_argument(
@@ -144,7 +145,8 @@ def plan(context: "Context") -> Plan:
     mode: Mode | None = args.rewrite or (None if settings.rewrite == "none" else settings.rewrite)
     rewriter = rewriter_of(settings.rewriter, context.recipe.annotation.drafter)
     version = rewriter_version(mode, rewriter) if mode else ""
-    source = find_source(context.workspace, args.run or "", args.weights or "", context.recipe.train.text)
+    text = context.recipe.train.text
+    source = find_source(context.workspace, args.run or "", args.weights or "", text, args.stage or "")
     pictures = {
         path: _keep_picture(context.workspace, path) for path in sorted({ask.image for ask in asks if ask.image})
     }

@@ -1,6 +1,6 @@
 """Where `generate` finds its networks, and what identifies them: a training run, or a folder of weights.
 
-    --run ID          training.trained.find_trained ----------------+--> Source(label, sha256 by network)
+    --run ID --stage  training.trained.find_trained ----------------+--> Source(label, sha256 by network)
     --weights FOLDER  transformer, vae, text_encoder, text_encoder_2 --+        open --> dit, vae, text
 
 A source is found without loading anything, so that a job knows what is due before its workers load the weights. The
@@ -56,22 +56,24 @@ class Source:
         return bool(llm) and sees_pictures(llm)
 
 
-def find_source(workspace: "Workspace", run_id: str, folder: str, text: "TextSettings") -> Source:
+def find_source(workspace: "Workspace", run_id: str, folder: str, text: "TextSettings", stage: str = "") -> Source:
     """The folder's weights where one is given, else those of the run, else of the newest run.
 
     Args:
         text: templates for a folder's encoders, and encoders where it holds none.
+        stage: of the run, the flow stage to take; the last finished one by default.
 
     Raises:
-        UserError: both are given, the folder lacks a network, or there is no such run.
+        UserError: both are given, the folder lacks a network, or there is no such run or stage.
     """
-    if folder and run_id:
-        raise UserError("--run and --weights name two sets of networks; give one of them")
+    if folder and (run_id or stage):
+        given = "--run" if run_id else "--stage"
+        raise UserError(f"{given} and --weights name two sets of networks; give one of them")
     if folder:
         return _in_folder(Path(folder), text)
     from training.trained import find_trained, newest_run
 
-    found = find_trained(workspace, run_id or newest_run(workspace))
+    found = find_trained(workspace, run_id or newest_run(workspace), stage)
     return Source(found.run_id, found.stage, found.weights_sha256, found.text, run=found)
 
 

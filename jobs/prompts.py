@@ -72,7 +72,9 @@ def read_prompts(path: str | Path, default: Ask) -> list[Ask]:
         text = file.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise UserError(f"--prompts {path} is not UTF-8 text: {error}") from error
-    asks = [_ask(row, replace(default, where=f"{file.name}:{line}"), file.parent) for line, row in _rows(file, text)]
+    asks = [
+        _ask(row, replace(default, where=f"{file.name}:{line}"), file.parent) for line, row in text_rows(file, text)
+    ]
     if not asks:
         raise UserError(f"--prompts {path} holds no prompt")
     for ask in asks:
@@ -81,8 +83,12 @@ def read_prompts(path: str | Path, default: Ask) -> list[Ask]:
     return asks
 
 
-def _rows(file: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Line number and fields of each row; empty lines are passed over."""
+def text_rows(file: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Line number and fields of each row of a .csv, .txt (whose lines are `prompt`) or .jsonl; no empty lines.
+
+    Raises:
+        UserError: a line that is no JSON object.
+    """
     lines = text.splitlines()
     if file.suffix == ".csv":
         reader = csv.DictReader(io.StringIO(text), restkey="", restval="")
@@ -102,7 +108,7 @@ def _object(content: str, where: str) -> dict[str, Any]:
     except json.JSONDecodeError as error:
         raise UserError(f"{where} is not JSON: {error}") from error
     if not isinstance(row, dict):
-        raise UserError(f"{where} must be a JSON object with {', '.join(COLUMNS)}, got {content[:80]}")
+        raise UserError(f"{where} must be a JSON object, one a line, got {content[:80]}")
     return row
 
 

@@ -59,6 +59,9 @@ class ReportSettings(BaseModel, frozen=True, extra="forbid"):
     num_samples: int = Field(
         default=8, ge=0, description="generated videos shown, those of the newest training run first"
     )
+    num_study_pairs: int = Field(
+        default=10, ge=0, description="pairs of videos that the page of a study shows side by side"
+    )
     clip_duration_s: float = Field(
         default=3.0, gt=0, description="seconds of each clip that are embedded, from its middle, as packing takes them"
     )
@@ -126,8 +129,10 @@ def render_report(workspace: Workspace, recipe: "Recipe") -> str:
     from annotation.ballots import withdrawn_keys
     from annotation.gold import load_gold
     from jobs.report_funnel import equations, failure_groups, file_counts, stage_funnels
+    from jobs.report_measures import measures
     from jobs.report_people import people
     from jobs.report_snapshot import take_snapshot
+    from jobs.report_studies import studies
     from jobs.report_training import training
 
     settings, snapshot = recipe.report, take_snapshot(workspace, recipe)
@@ -151,6 +156,8 @@ def render_report(workspace: Workspace, recipe: "Recipe") -> str:
         "crowd": _crowd(said),
         "training": trained,
         "curves": _curves(trained.stages),
+        "studies": studies(workspace),
+        "measures": measures(workspace.table("measurements").records()),
         "lineage": told,
         "lineage_captions": _captions(told),
         "files": file_counts(snapshot)[:MAX_FILES],
@@ -169,7 +176,7 @@ def render_report(workspace: Workspace, recipe: "Recipe") -> str:
 def headline(values: dict[str, Any]) -> str:
     """One sentence with the numbers that matter."""
     snapshot, said, trained = values["snapshot"], values["people"], values["training"]
-    if not (snapshot.sources or snapshot.clips or snapshot.failures):
+    if not (snapshot.sources or snapshot.clips or snapshot.failures or values["studies"]):
         return "This workspace is empty: nothing has been split yet."
     failed = sum(failure.job == "split" for failure in snapshot.failures)
     parts = [f"{_count(len(snapshot.sources) + failed, 'file')} became {_count(len(snapshot.clips), 'clip')}"]
@@ -192,6 +199,11 @@ def headline(values: dict[str, Any]) -> str:
     if snapshot.samples:
         parts.append(
             f"{_count(len(snapshot.samples), 'video')} {'was' if len(snapshot.samples) == 1 else 'were'} generated"
+        )
+    if studies := values["studies"]:
+        answers, number = sum(study.answers for study in studies), len(studies)
+        parts.append(
+            f"judges gave {_count(answers, 'answer')} in {number} blind {'study' if number == 1 else 'studies'}"
         )
     return "; ".join(parts) + "."
 

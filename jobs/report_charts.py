@@ -1,4 +1,4 @@
-"""The report's charts, as SVG text that sits in the page: histograms with their gates, people, and loss curves.
+"""The report's charts, as SVG text that sits in the page: histograms with their gates, people, losses, measures.
 
 Drawn by matplotlib's object API, without dates or random ids, so the same rows give the same bytes. Lines and letters
 are drawn in stand-in colours that are then replaced by the page's CSS variables, so one picture serves light and dark.
@@ -39,8 +39,9 @@ _CSS = {
 }
 MAX_BINS = 40
 MAX_LABEL_CHARACTERS = 60
+PANELS_PER_ROW = 4
 SMOOTHING_SHARE = 0.04  # of a stage's steps: the width of the running mean
-_STYLE: dict[Any, Any] = {
+STYLE: dict[Any, Any] = {
     "figure.facecolor": "none",
     "axes.facecolor": "none",
     "text.parse_math": False,
@@ -87,7 +88,7 @@ def histogram(scorer: str, unit: str, values: Sequence[float], rules: Mapping[st
     ]
     logarithmic = _spread_out(values)
     low, high = _range([*values, *(bound for bound in bounds if bound > 0 or not logarithmic)], logarithmic)
-    with matplotlib.rc_context({**_STYLE, "svg.hashsalt": f"histogram {scorer}"}):
+    with matplotlib.rc_context({**STYLE, "svg.hashsalt": f"histogram {scorer}"}):
         figure = Figure(figsize=(6.2, 2.3 + 0.24 * len(rules)), layout="constrained")
         upper, lower = figure.subplots(
             2, 1, sharex=True, height_ratios=(8, max(0.4, 1.25 * len(rules))), gridspec_kw={"hspace": 0.02}
@@ -108,12 +109,12 @@ def histogram(scorer: str, unit: str, values: Sequence[float], rules: Mapping[st
             lower.xaxis.set_minor_formatter(NullFormatter())
         lower.set_xlim(low, high)
         lower.set_xlabel(textwrap.fill(f"{scorer}: {unit}" if unit else scorer, MAX_LABEL_CHARACTERS))
-        return _svg(figure, f"Histogram of {scorer} over {len(values)} clips")
+        return as_svg(figure, f"Histogram of {scorer} over {len(values)} clips")
 
 
 def loss_curve(curve: Curve) -> str:
     """Training loss per step (dots), its running mean (line) and the held-out loss (diamonds), over steps."""
-    with matplotlib.rc_context({**_STYLE, "svg.hashsalt": f"loss {curve.stage}"}):
+    with matplotlib.rc_context({**STYLE, "svg.hashsalt": f"loss {curve.stage}"}):
         figure = Figure(figsize=(6.2, 3.0), layout="constrained")
         axes = figure.subplots()
         if curve.steps:
@@ -137,12 +138,12 @@ def loss_curve(curve: Curve) -> str:
         axes.set_ylabel("loss")
         axes.grid()
         axes.legend(frameon=False, labelcolor=INK, loc="lower left", bbox_to_anchor=(0, 1), ncols=3, borderaxespad=0)
-        return _svg(figure, f"Loss of training stage {curve.stage}")
+        return as_svg(figure, f"Loss of training stage {curve.stage}")
 
 
 def crowd_chart(people: Sequence[Annotator]) -> str:
     """One row per annotator: what they keep and how they rate beside the others, and drafts sent back unchanged."""
-    with matplotlib.rc_context({**_STYLE, "svg.hashsalt": "crowd"}):
+    with matplotlib.rc_context({**STYLE, "svg.hashsalt": "crowd"}):
         figure = Figure(figsize=(12.4, 1.1 + 0.3 * len(people)), layout="constrained")
         keeps, rates, stamps = figure.subplots(1, 3, sharey=True)
         places = range(len(people))
@@ -166,13 +167,13 @@ def crowd_chart(people: Sequence[Annotator]) -> str:
             axes.grid(axis="x")
             axes.set_axisbelow(True)
             axes.tick_params(axis="y", length=0)
-        return _svg(figure, f"{len(people)} annotators beside each other")
+        return as_svg(figure, f"{len(people)} annotators beside each other")
 
 
 def agreement_chart(rows: Sequence[tuple[str, Agreement]]) -> str:
     """Alpha per question with its interval, over the band of agreement that is published for video."""
     known = [(title, (each.low, each.high), each.alpha) for title, each in rows if each.alpha is not None]
-    with matplotlib.rc_context({**_STYLE, "svg.hashsalt": "agreement"}):
+    with matplotlib.rc_context({**STYLE, "svg.hashsalt": "agreement"}):
         figure = Figure(figsize=(6.2, 1.0 + 0.3 * len(known)), layout="constrained")
         axes = figure.subplots()
         axes.axvspan(*PUBLISHED_ALPHA, color=FAINT, alpha=0.4)
@@ -186,7 +187,37 @@ def agreement_chart(rows: Sequence[tuple[str, Agreement]]) -> str:
         axes.tick_params(axis="y", length=0)
         axes.set_xlabel("Krippendorff's alpha, 95 % interval; grey: published for video")
         axes.grid(axis="x")
-        return _svg(figure, f"Agreement, questions: {len(known)}")
+        return as_svg(figure, f"Agreement, questions: {len(known)}")
+
+
+def measure_curves(title: str, panels: Mapping[str, Mapping[str, Sequence[tuple[int, float]]]]) -> str:
+    """One panel per measure, in rows of PANELS_PER_ROW.
+
+    Args:
+        panels: measure -> name of the line -> its (step, value), by step.
+    """
+    columns = min(len(panels), PANELS_PER_ROW)
+    rows = math.ceil(len(panels) / columns)
+    with matplotlib.rc_context({**STYLE, "svg.hashsalt": f"measures {title}"}):
+        figure = Figure(figsize=(3.1 * columns, 2.5 * rows), layout="constrained")
+        everything = figure.subplots(rows, columns, squeeze=False).ravel()
+        for axes, (measure, lines) in zip(everything, panels.items(), strict=False):
+            for place, (name, points) in enumerate(lines.items()):
+                share = place / max(len(lines) - 1, 1)
+                steps, values = zip(*points, strict=True)
+                colour = TRAIN if len(lines) == 1 else INK if 0 < share < 1 else HELD_OUT if share else TRAIN
+                axes.plot(steps, values, "o-", color=colour, markersize=4, linewidth=1.4, label=name)
+                if len(lines) > 1:
+                    axes.annotate(name, points[-1], xytext=(5, -3), textcoords="offset points", fontsize=8.5)
+            axes.set_title(measure, fontsize=10.5)
+            axes.xaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))
+            axes.yaxis.set_major_locator(MaxNLocator(nbins=5))
+            axes.margins(x=0.18 if len(lines) > 1 else 0.05, y=0.1)
+            axes.set_xlabel("step")
+            axes.grid()
+        for axes in everything[len(panels) :]:
+            axes.set_visible(False)
+        return as_svg(figure, f"Measures of {title} over training steps")
 
 
 def running_mean(values: Sequence[float], width: int) -> np.ndarray:
@@ -236,7 +267,7 @@ def _range(values: Sequence[float], logarithmic: bool) -> tuple[float, float]:
     return (max(0.0, low - margin) if low >= 0 else low - margin), high + margin
 
 
-def _svg(figure: Figure, title: str) -> str:
+def as_svg(figure: Figure, title: str) -> str:
     """The figure as an <svg> element that scales with its box and names itself to screen readers."""
     sink = io.StringIO()
     FigureCanvasSVG(figure).print_svg(sink, metadata={"Date": None, "Creator": None, "Format": None, "Type": None})

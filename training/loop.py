@@ -218,7 +218,7 @@ class StageRun:
         if self.held_out:
             with self.average.in_place():
                 loss, parts = self.objective.measure(self.held_out)
-            self.metrics.add_held_out(self.stage.name, step, loss, parts)
+            self.metrics.add_held_out(self.stage.name, step, loss, parts, len(self.held_out))
 
     def _restore(self, step: int) -> None:
         """Go back to the checkpoint of a step; everything is loaded in place."""

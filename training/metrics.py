@@ -3,7 +3,7 @@
     {"kind": "step", "stage": "video", "step": 40, "loss": 0.61, "gradient_norm": 0.8, "learning_rate": 0.001,
      "samples": 16, "tokens": 5120, "parts": {}, "noise": {"0.1": 0.9, "0.3": 0.6, ...},
      "speed": {"tokens_per_s": 4100.0, "tflops": 0.07, "mfu": 0.41, "stall": 0.004, "imbalance": 0.03}}
-    {"kind": "held_out", "stage": "vae", "step": 0, "loss": 0.58, "parts": {"l1": 0.58, "psnr_db": 7.1}}
+    {"kind": "held_out", "stage": "vae", "step": 0, "clips": 9, "loss": 0.58, "parts": {"l1": 0.58, "psnr_db": 7.1}}
 
 Losses stay on the device between two writings: one transfer, and one sum over the processes, then brings them all,
 where peers wait for every step. `noise` is the loss by fifth of the flow's time. All but `speed` follows from the seed.
@@ -157,10 +157,11 @@ class Metrics:
             raise fault
         return rows[-1]["loss"]
 
-    def add_held_out(self, stage: str, step: int, loss: float, parts: Mapping[str, float]) -> None:
-        """Write one held-out measurement after `step` steps."""
+    def add_held_out(self, stage: str, step: int, loss: float, parts: Mapping[str, float], clips: int = 1) -> None:
+        """Write one held-out measurement after `step` steps, a mean over so many clips."""
         self.flush()
-        self._append([{"kind": "held_out", "stage": stage, "step": step, "loss": loss, "parts": dict(parts)}])
+        row = {"kind": "held_out", "stage": stage, "step": step, "clips": clips, "loss": loss, "parts": dict(parts)}
+        self._append([row])
         self._start_window()
 
     def held_out(self, stage: str) -> list[dict[str, Any]]:

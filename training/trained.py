@@ -78,14 +78,23 @@ def finished_stages(
     return [(stage, store) for stage, store in stores if stage.steps in store.steps()]
 
 
-def find_trained(workspace: Workspace, run_id: str) -> TrainedRun:
+def find_trained(workspace: Workspace, run_id: str, stage: str = "") -> TrainedRun:
     """What there is to open of a run.
 
+    Args:
+        stage: the flow stage whose weights are taken; by default the last one that is finished.
+
     Raises:
-        UserError: there is no such run, or it has not finished a stage of either kind.
+        UserError: there is no such run, or it has not finished a stage of either kind, or not that one.
     """
     settings, text_encoder_id = read_run(workspace, run_id)
-    last = {_kind(stage): (stage, store) for stage, store in finished_stages(workspace, run_id, settings)}
+    finished = finished_stages(workspace, run_id, settings)
+    last = {_kind(each): (each, store) for each, store in finished}
+    flows = {each.name: (each, store) for each, store in finished if _kind(each) == "flow"}
+    if stage and stage not in flows:
+        raise UserError(f"run {run_id} has no finished flow stage {stage!r}; it has {', '.join(flows) or 'none'}")
+    if stage:
+        last["flow"] = flows[stage]
     if set(last) != {"vae", "flow"}:
         raise UserError(
             f"run {run_id} has finished {sorted(stage.name for stage, _ in last.values()) or 'no stage'}; generating "

@@ -28,9 +28,8 @@ measured from the posterior's mean, and once more in tiles where the stage train
 Legend: B samples, C channels, T frames, H W pixels.
 """
 
-import math
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -48,6 +47,7 @@ from model.vae import CausalVideoVAE, Posterior
 from model.vae_flops import count_vae_flops
 from training.clip_tensors import generator_of, to_tensor
 from training.data import PackedClip, Sample, seed_of
+from training.reconstruction import compared
 from training.stages import LPIPSSettings, StageSettings
 
 NUM_SCALE_CLIPS = 32  # clips whose latents set the VAE's scaling factor
@@ -225,7 +225,7 @@ class VAEObjective:
 
     @torch.no_grad()
     def measure(self, clips: Sequence[PackedClip]) -> tuple[float, dict[str, float]]:
-        """L1 of whole held-out clips, decoded from the posterior's mean; PSNR in dB over pixels in [0, 1]; LPIPS.
+        """L1 of whole held-out clips, decoded from the posterior's mean; PSNR in dB over pixels in [0, 1]; SSIM; LPIPS.
 
         The same of tiles, `tiled_l1` and so on, where the stage trains in them.
         """
@@ -235,20 +235,11 @@ class VAEObjective:
         for clip in clips:
             video = to_tensor(self.pixels(clip), self.device)[None]
             for prefix, tiling in modes.items():
-                for name, value in self._held_out(video, tiling):
+                for name, value in compared(self.vae, video, tiling, self.lpips).items():
                     values.setdefault(prefix + name, []).append(value)
         self.vae.train()
         parts = {name: sum(column) / len(column) for name, column in values.items()}
         return parts["l1"], parts
-
-    def _held_out(self, video: Tensor, tiling: Tiling | None) -> Iterator[tuple[str, float]]:
-        sample = self.vae.encode(video.to(next(self.vae.parameters()).dtype), tiling).mode()
-        decoded = self.vae.decode(sample, tiling).float().clamp(-1, 1)
-        error = (decoded - video) / 2
-        yield "l1", 2 * error.abs().mean().item()
-        yield "psnr_db", -10 * math.log10(max(1e-10, error.square().mean().item()))
-        if self.lpips is not None:
-            yield "lpips", self.lpips(decoded, video).mean().item()
 
     @torch.no_grad()
     def result(self) -> dict[str, Any]:

@@ -18,19 +18,19 @@ ANSWERS = "window.Htx.annotationStore.selected.serializeAnnotation().map(each =>
 
 
 @contextmanager
-def signed_in(connection: Connection) -> Iterator[Any]:
-    """A page of a browser in which the one who runs Dailies is signed in."""
+def signed_in(connection: Connection, email: str = ADMIN) -> Iterator[Any]:
+    """A page of a browser in which a member is signed in, the one who runs Dailies unless another is named."""
     if CHROMIUM is None:
         pytest.skip("no `chromium` on the PATH; `apt-get install chromium` brings it")
     from playwright.sync_api import sync_playwright
 
     assert connection.home is not None
-    account = json.loads(account_file(connection.home, ADMIN).read_text())
+    account = json.loads(account_file(connection.home, email).read_text())
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, headless=True, args=FLAGS)
         page = browser.new_page(viewport=SIZE)
         page.set_default_timeout(120_000)
-        page.goto(f"{connection.project.url}/user/login")
+        page.goto(f"{connection.client.url}/user/login")
         page.fill("input[name=email]", account["email"])
         page.fill("input[name=password]", account["password"])
         page.click("button[type=submit]")

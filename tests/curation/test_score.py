@@ -17,6 +17,7 @@ from curation.score import (
     missing_requirements,
     score_clips,
     scorer_versions,
+    watch_whole,
 )
 from curation.scorer import ClipFrames, Scorer
 from curation.source import UnreadableVideo
@@ -212,3 +213,20 @@ def test_each_embedder_gives_each_clip_a_unit_vector(hard: Hard) -> None:
         (embedding,) = got.embeddings
         assert embedding.clip_id == clip.clip_id and embedding.embedder == "perceptual_hash"
         assert np.linalg.norm(embedding.vector) == pytest.approx(1, abs=1e-4)
+
+
+def test_a_whole_file_is_watched_as_one_clip_with_its_caption(tmp_path):
+    path = moving_texture(tmp_path / "made.mp4", seconds=1.5)
+    every, some = FrameSpec(None, 48), FrameSpec(4.0, 32, planes="bgr")
+    watched = watch_whole(str(path), [every, some], "a texture drifts")
+    assert len(watched.frames[every]) == watched.about.num_frames == 36
+    assert len(watched.frames[some]) == 6
+    assert watched.about.frame_rate == pytest.approx(24.0) and watched.about.caption == "a texture drifts"
+    assert watched.about.num_bytes is not None and 0 < watched.about.num_bytes < path.stat().st_size
+
+
+def test_a_whole_file_without_frames_is_unreadable(tmp_path):
+    empty = tmp_path / "empty.mp4"
+    empty.write_bytes(b"")
+    with pytest.raises(UnreadableVideo, match="has 0 bytes"):
+        watch_whole(str(empty), [FrameSpec(None, 48)])

@@ -18,7 +18,10 @@ from tests.footage import moving_texture, texture
 
 Ready = Callable[[str], Scorer]
 NAMES = names_in(scorers)
-COMPARE_FRAMES = ("camera_movement", "jitter", "motion", "raft_motion", "slideshow", "static", "subject_motion")
+COMPARE_FRAMES = (
+    *("background_consistency", "camera_movement", "dynamics", "flicker", "jitter", "motion", "motion_smoothness"),
+    *("raft_motion", "slideshow", "static", "subject_consistency", "subject_motion", "warp_error"),
+)
 
 
 @pytest.fixture(scope="session")

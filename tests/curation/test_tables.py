@@ -185,3 +185,9 @@ def test_decisions_are_stored_as_their_words(tmp_path):
     table.append("part", [Verdict("c1", "video", Decision.KEEP, "passed", "gates", "d")])
     (verdict,) = table.records()
     assert verdict.decision == "keep"
+
+
+def test_the_address_of_a_file_keeps_the_options_of_its_store(tmp_path):
+    assert Workspace(str(tmp_path)).uri_of("samples/a.mp4") == f"{tmp_path}/samples/a.mp4"
+    store = "s3://bucket/ws?endpoint_override=127.0.0.1:9000&scheme=http"
+    assert Workspace(store).uri_of("samples/a.mp4") == store.replace("/ws?", "/ws/samples/a.mp4?")

@@ -8,7 +8,7 @@ import pytest
 from curation import video
 from curation.records import Crop, Span
 from curation.source import UnreadableVideo, fingerprint
-from curation.video import Frame, FrameSpec, Ticks, read_frames, read_member, scan
+from curation.video import Frame, FrameSpec, Ticks, measure, read_frames, read_member, scan
 from tests.footage import HARD_NAMES, Cuts, Encoding, broken_files, moving_texture, shots, uneven_times, write_video
 
 EVERY = FrameSpec(fps=None, short_side_px=96, planes="bgr")
@@ -38,6 +38,18 @@ def test_every_frame_is_seen_once_at_its_time(hard: Hard, name: str) -> None:
     width, height = frames[0].luma.shape[::-1]
     assert min(width, height) == 96
     assert width / height == pytest.approx(cuts.size[0] / cuts.size[1], rel=0.01)
+
+
+@pytest.mark.parametrize("name", HARD_NAMES)
+def test_packets_tell_the_size_length_and_number_of_frames_that_a_decode_finds(hard: Hard, name: str) -> None:
+    cuts = hard(name)
+    pass_over = scan(str(cuts.path), [EVERY])
+    assert list(pass_over)
+    found = measure(str(cuts.path))
+    assert found.facts == pass_over.facts
+    assert (found.num_frames, found.start_pts) == (pass_over.num_frames, pass_over.start_pts)
+    assert found.end_pts == pytest.approx(pass_over.end_pts, abs=0.1 / found.facts.time_base)
+    assert found.frame_rate == pytest.approx(found.num_frames / found.duration_s, rel=0.02)
 
 
 @pytest.mark.parametrize("name", HARD_NAMES)

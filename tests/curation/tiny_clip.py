@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import open_clip
+import timm
 import torch
 from safetensors.torch import save_file
 from torchvision.models import optical_flow
 
 WIDTH = 24  # of the joint embedding
+TRANSFORMER = "test_vit.r160_in1k"
 
 
 def save_tiny_clip(folder: Path, image_size_px: int = 32) -> tuple[Path, Path]:
@@ -32,7 +34,10 @@ def tiny_options(name: str, folder: Path) -> dict[str, Any]:
     if name == "raft_motion":
         weights = save_random_raft(folder)
         return {"network": "raft_small", "weights": str(weights), "short_side_px": 128, "num_updates": 1, "fps": 4}
-    if name not in ("aesthetic", "clip", "image_text", "nsfw"):
+    if name == "subject_consistency":
+        weights = save_random_transformer(folder)
+        return {"network": TRANSFORMER, "weights": str(weights), "short_side_px": 32, "max_frames": 4}
+    if name not in ("aesthetic", "background_consistency", "clip", "image_text", "nsfw"):
         return {}
     config, weights = save_tiny_clip(folder)
     given = {"model": str(config), "pretrained": str(weights), "short_side_px": 32}
@@ -44,6 +49,14 @@ def save_random_raft(folder: Path) -> Path:
     torch.manual_seed(0)
     weights = folder / "raft.pth"
     torch.save(optical_flow.raft_small().state_dict(), weights)
+    return weights
+
+
+def save_random_transformer(folder: Path) -> Path:
+    """The smallest of timm's vision transformers with seeded random weights, as a released state dict comes."""
+    torch.manual_seed(0)
+    weights = folder / "transformer.pth"
+    torch.save(timm.create_model(TRANSFORMER, num_classes=0).state_dict(), weights)
     return weights
 
 

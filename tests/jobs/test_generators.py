@@ -1,5 +1,6 @@
 """Networks from a run and from a folder of weights: found without loading, and the same when they are the same."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from jobs.generators import find_source
 from jobs.sampling import png
 from tests.jobs.trained import SETTINGS, context
 from tests.model.text_encoders import make_llava
+from tests.training.finished_stages import finish
+from training.checkpoint import CheckpointStore
 from training.stages import TextSettings
 from training.trained import find_trained, load_trained, newest_run
 
@@ -69,6 +72,25 @@ def test_what_a_folder_lacks_is_said_and_the_recipe_can_name_text_encoders(train
         find_source(trained_workspace, "", str(tmp_path), TextSettings())
     named = TextSettings(llm=str(folder / "text_encoder"), clip=str(folder / "text_encoder_2"))
     assert find_source(trained_workspace, "", str(tmp_path), named).weights_sha256["llm"]
+
+
+def test_an_earlier_stage_of_a_run_is_sampled_as_well_as_the_last(trained_workspace, tmp_path):
+    shutil.copytree(trained_workspace.root, tmp_path / "ws")
+    workspace, run_id = Workspace(str(tmp_path / "ws")), newest_run(trained_workspace)
+    facts = json.loads(workspace.read_bytes("checkpoints", run_id, "run.json"))
+    stages = facts["settings"]["stages"]
+    stages.append({**stages[-1], "name": "later", "steps": 3})
+    workspace.write_bytes(json.dumps(facts).encode(), "checkpoints", run_id, "run.json")
+    finish(CheckpointStore(workspace, "checkpoints", run_id, "later"))
+    asked = context(workspace, prompt=["a red disc"])
+    (last,), (early,) = generate(asked), generate(context(workspace, prompt=["a red disc"], stage="image_256"))
+    assert (last.checkpoint, early.checkpoint) == (f"{run_id}/later", f"{run_id}/image_256")
+    assert workspace.read_bytes(last.uri) != workspace.read_bytes(early.uri)
+    assert generate(context(trained_workspace, prompt=["a red disc"])) == [early]
+    with pytest.raises(UserError, match=f"run {run_id} has no finished flow stage 'vae'; it has image_256, later"):
+        generate(context(workspace, prompt=["a red disc"], stage="vae"))
+    with pytest.raises(UserError, match="--stage and --weights name two sets of networks"):
+        find_source(workspace, "", str(tmp_path), TextSettings(), "later")
 
 
 def test_a_language_model_that_sees_is_shown_the_first_frame(trained_workspace, folder, tmp_path, capsys):

@@ -10,7 +10,16 @@ import pytest
 from annotation.agreement import Agreement
 from annotation.annotators import Annotator, Difference
 from curation.gates import GateRule
-from jobs.report_charts import Curve, agreement_chart, crowd_chart, finite, histogram, loss_curve, running_mean
+from jobs.report_charts import (
+    Curve,
+    agreement_chart,
+    crowd_chart,
+    finite,
+    histogram,
+    loss_curve,
+    measure_curves,
+    running_mean,
+)
 
 VALUES = [1.0, 2.0, 2.5, 3.0, 8.0]
 RULES = {
@@ -48,6 +57,7 @@ DRAWN = [
     lambda: loss_curve(CURVE),
     lambda: crowd_chart(PEOPLE),
     lambda: agreement_chart(AGREEMENT),
+    lambda: measure_curves("run/sft", {"loss": {"at 0.1": [(0, 1.0), (5, 0.5)], "at 0.9": [(0, 0.4), (5, 0.3)]}}),
 ]
 
 

@@ -23,7 +23,7 @@ TRAIN = TrainSettings(
     ),
 )
 SETTINGS = GenerateSettings(prompts=("a red disc", "a blue square"), num_frames=5, steps=2)
-FLAGS = ("prompts", "image", "out", "run", "weights", "rewrite")
+FLAGS = ("prompts", "image", "out", "run", "stage", "weights", "rewrite")
 
 
 def train_tiny(folder: Path) -> Workspace:

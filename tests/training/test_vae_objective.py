@@ -220,7 +220,8 @@ def test_held_out_clips_are_measured_whole_in_tiles_and_by_lpips(vae, library, l
     clips = [replace(clip_like(library, num_frames), width=32, height=16) for num_frames in (5, 1)]
     stage = TILED.model_copy(update={"crop_px": 16, "crop_frames": 5, "tile_px": 16})
     loss, parts = VAEObjective(vae, stage, numbered_frames, [], lpips).measure(clips)
-    assert list(parts) == ["l1", "psnr_db", "lpips", "tiled_l1", "tiled_psnr_db", "tiled_lpips"]
+    names = ("l1", "psnr_db", "ssim", "lpips")
+    assert list(parts) == [*names, *(f"tiled_{name}" for name in names)]
     videos = [to_tensor(numbered_frames(clip))[None] for clip in clips]
     for prefix, tiling in (("", None), ("tiled_", stage_tiling(stage, vae.config))):
         with torch.no_grad():
@@ -231,7 +232,7 @@ def test_held_out_clips_are_measured_whole_in_tiles_and_by_lpips(vae, library, l
         assert parts[prefix + "l1"] == pytest.approx(np.mean([(a - b).abs().mean() for a, b in pairs]), rel=1e-4)
         assert parts[prefix + "lpips"] == pytest.approx(np.mean([lpips(a, b).mean() for a, b in pairs]), rel=1e-4)
     assert loss == parts["l1"] != parts["tiled_l1"] and vae.training
-    assert list(VAEObjective(vae, STAGE, numbered_frames, []).measure(clips[1:])[1]) == ["l1", "psnr_db"]
+    assert list(VAEObjective(vae, STAGE, numbered_frames, []).measure(clips[1:])[1]) == ["l1", "psnr_db", "ssim"]
 
 
 def test_the_scale_brings_latents_to_unit_size(vae, library):
