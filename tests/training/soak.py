@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -154,9 +156,20 @@ def soak(kills: int, seed: int, num_ranks: int, kinds: Sequence[str], scratch: P
         if not done:
             run.finish()
         if run.outcome() != expected:
-            raise SystemExit(f"run {runs} came out different; compare {run.folder} with {straight.folder}")
+            raise SystemExit(
+                f"run {runs} came out different: {difference(run.outcome(), expected)}; it lies in {run.folder}, the "
+                f"undisturbed one in {straight.folder}"
+            )
         print(f"run {runs}: {len(expected[0])} rows and every checkpoint file as undisturbed", flush=True)
     return hits
+
+
+def difference(found: tuple[list[dict[str, Any]], Any], expected: tuple[list[dict[str, Any]], Any]) -> str:
+    """The first row that is another, or that only the checkpoints are."""
+    for ours, theirs in zip_longest(found[0], expected[0]):
+        if ours != theirs:
+            return f"row {ours} for {theirs}"
+    return "checkpoint files"
 
 
 def main() -> None:
@@ -165,10 +178,11 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     on_two = arguments.kills // 4
-    with tempfile.TemporaryDirectory() as scratch:
-        hits = soak(arguments.kills - on_two, arguments.seed, 1, KINDS, Path(scratch) / "one")
-        if on_two:
-            hits += soak(on_two, arguments.seed, 2, ("rank", "process"), Path(scratch) / "two")
+    scratch = Path(tempfile.mkdtemp(prefix="soak-"))  # stays where a run came out different
+    hits = soak(arguments.kills - on_two, arguments.seed, 1, KINDS, scratch / "one")
+    if on_two:
+        hits += soak(on_two, arguments.seed, 2, ("rank", "process"), scratch / "two")
+    shutil.rmtree(scratch)
     print(json.dumps({"kills": sum(hits.values()), "by_kind": dict(hits), "different": 0}))
 
 
